@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+#   make           build ./test_progs
+#
+# V=1 shows the commands, CC=clang builds with clang. All that is generated is in .output/; a new file
+# in progs/, prog_tests/ or harness/ is picked up by itself.
+
+OUT	:= .output
+CLANG	?= clang
+BPFTOOL	?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+TRIPLET	:= $(shell $(CC) -print-multiarch 2>/dev/null || $(CC) -dumpmachine)
+
+CFLAGS	?= -O2 -g
+CFLAGS	+= -std=gnu11 -Wall -Wextra -Werror
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(OUT)
+# Static, so that it runs in a guest that has nothing else, and at a fixed address, so that the
+# addresses in a backtrace are those of the symbol table.
+LDFLAGS	+= -static -no-pie
+LDLIBS	:= $(shell pkg-config --static --libs libbpf libelf zlib jansson)
+BPF_CFLAGS := -g -O2 -target bpf -Wall -Wextra -Werror -Iprogs -idirafter /usr/include/$(TRIPLET)
+
+SKELS	:= $(patsubst progs/%.bpf.c,$(OUT)/%.skel.h,$(wildcard progs/*.bpf.c))
+SRCS	:= test_progs.c network_helpers.c $(wildcard harness/*.c prog_tests/*.c)
+OBJS	:= $(SRCS:%.c=$(OUT)/%.o)
+
+Q	:= $(if $(V),,@)
+say	 = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
+
+all: test_progs
+
+# The program is generated, hence in $(OUT); the link is what people type.
+test_progs: $(OUT)/test_progs
+	$(Q)ln -sfn $< $@
+
+$(OUT)/test_progs: $(OBJS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(OUT)/%.o: %.c Makefile | $(SKELS)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c $< -o $@
+
+# .incbin is not among the dependencies that the compiler finds.
+$(OUT)/harness/splat.o: vm/splat.deny vm/splat.allow
+
+$(OUT)/%.bpf.o: progs/%.bpf.c Makefile
+	$(call say,BPF,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/%.skel.h: $(OUT)/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@
+
+format:
+	clang-format -i $(wildcard *.[ch] */*.[ch])
+
+clean:
+	rm -rf $(OUT) test_progs
+
+-include $(OBJS:.o=.d) $(SKELS:.skel.h=.bpf.d)
+.PRECIOUS: $(OUT)/%.bpf.o
+.DELETE_ON_ERROR:
+.PHONY: all format clean

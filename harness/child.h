@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The process of one subtest: what it shares with the runner, and how it starts. */
+#ifndef CHILD_H
+#define CHILD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "harness/harness.h"
+
+#define CHILD_TEXT_MAX	 1024
+#define CHILD_IDS_MAX	 4096
+#define CHILD_FRAMES_MAX 48
+
+/* A BPF object that has to be gone when the subtest is over. */
+struct bpf_id {
+	bool is_map; /* else a program */
+	uint32_t id;
+};
+
+/*
+ * Shared with the runner, so it outlives any death of the child. The child may fork, so the counts
+ * are atomic; the texts are for people, and whoever writes them first wins.
+ */
+struct child_page {
+	atomic_uint checks;
+	atomic_uint failed;
+	atomic_bool finished; /* run() returned, in the child itself */
+	atomic_bool skipped;
+	atomic_ullong wakeup_ns; /* the longest */
+	atomic_bool has_reason;
+	char reason[CHILD_TEXT_MAX];	  /* of the first failed check */
+	char skip_reason[CHILD_TEXT_MAX]; /* of skip() */
+	char notes[CHILD_TEXT_MAX];	  /* one a line */
+	atomic_uint nr_ids;		  /* may count beyond the array */
+	struct bpf_id ids[CHILD_IDS_MAX];
+	int nr_frames; /* of a crash */
+	void *frames[CHILD_FRAMES_MAX];
+};
+
+struct child_config {
+	struct child_page *page;
+	int log_fd;
+	int netns_fd;
+	int verbosity; /* number of -v */
+	const struct test *test;
+	unsigned int index;
+};
+
+/* Become the child that config describes; for a process that was just forked. */
+void child_main(const struct child_config *config) __attribute__((noreturn));
+
+/* For the checks. */
+int child_verbosity(void);
+bool child_owns_log(void);
+void child_count_check(bool ok);
+void child_record_reason(const char *text);
+void child_record_note(const char *text);
+void child_record_wakeup(uint64_t ns);
+void child_skip(const char *text);
+
+#endif /* CHILD_H */

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "harness/netns.h"
+#include "network_helpers.h"
+
+#define OWN_NETNS "/proc/thread-self/ns/net"
+
+/* The state of a socket in TIME_WAIT, as /proc/net/tcp prints it. */
+#define STATE_TIME_WAIT " 06 "
+
+static int loopback_up(void)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING };
+	int fd __auto_close = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &ifr))
+		return -errno;
+	return 0;
+}
+
+int netns_enter(int netns_fd)
+{
+	return setns(netns_fd, CLONE_NEWNET) ? -errno : 0;
+}
+
+static int open_own_netns(void)
+{
+	int fd = open(OWN_NETNS, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int netns_create(void)
+{
+	int home __auto_close = open_own_netns();
+	int fd, err;
+
+	if (home < 0)
+		return home;
+	if (unshare(CLONE_NEWNET))
+		return -errno;
+	err = loopback_up();
+	fd = err ?: open_own_netns();
+	err = netns_enter(home);
+	if (err && fd >= 0)
+		close(fd);
+	return err ?: fd;
+}
+
+static int count_lines(const char *path, char *which, size_t size)
+{
+	FILE *file = fopen(path, "re");
+	char line[512];
+	int n = 0;
+
+	if (!file)
+		return 0; /* the kernel lacks that family, and so has no socket of it */
+	/* The first line is a heading. */
+	if (fgets(line, sizeof(line), file)) {
+		while (fgets(line, sizeof(line), file)) {
+			if (strstr(path, "tcp") && strstr(line, STATE_TIME_WAIT))
+				continue;
+			line[strcspn(line, "\n")] = '\0';
+			if (n++ == 0)
+				snprintf(which, size, "%s: %s", strrchr(path, '/') + 1, line);
+		}
+	}
+	fclose(file);
+	return n;
+}
+
+int netns_count_sockets(int netns_fd, char *which, size_t size)
+{
+	static const char *const paths[] = {
+		"/proc/thread-self/net/tcp",  "/proc/thread-self/net/tcp6",
+		"/proc/thread-self/net/udp",  "/proc/thread-self/net/udp6",
+		"/proc/thread-self/net/unix",
+	};
+	int home __auto_close = open_own_netns();
+	int n = 0, err;
+
+	if (home < 0)
+		return home;
+	err = netns_enter(netns_fd);
+	if (err)
+		return err;
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		n += count_lines(paths[i], n ? NULL : which, n ? 0 : size);
+	err = netns_enter(home);
+	return err ?: n;
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <argp.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness/options.h"
+#include "harness/probe.h"
+#include "network_helpers.h"
+
+#define DEFAULT_WATCHDOG_S 60
+#define WORKERS_MAX	   256
+
+enum long_only {
+	OPT_IO_TIMEOUT = 256,
+	OPT_REQUIRE,
+	OPT_REPEAT,
+	OPT_UNTIL_FAIL,
+	OPT_SHUFFLE,
+};
+
+static const struct argp_option option_table[] = {
+	{ .doc = "Which subtests to run (all by default; what is denied is never run):",
+	  .group = 1 },
+	{ "name", 't', "NAMES", 0, "Those with NAMES in their name", 1 },
+	{ "allow", 'a', "NAMES", 0, "Those whose whole name is one of NAMES", 1 },
+	{ "name-blacklist", 'b', "NAMES", 0, "Not those with NAMES in their name", 1 },
+	{ "deny", 'd', "NAMES", 0, "Not those whose whole name is one of NAMES", 1 },
+	{ "num", 'n', "NUMBERS", 0,
+	  "Those with these numbers: 1,3-5 (tests), 1/36-37,73 (subtests)", 1 },
+	{ "require", OPT_REQUIRE, "FEATURES", 0,
+	  "Fail instead of skip where the kernel lacks one of FEATURES, a list, or \"all\" that the selection uses",
+	  1 },
+	{ .doc = "Instead of running them:", .group = 2 },
+	{ "list", 'l', NULL, 0, "List tests and subtests; needs no root", 2 },
+	{ "count", 'c', NULL, 0, "Count them: TESTS/SUBTESTS", 2 },
+	{ .doc = "How to run them:", .group = 3 },
+	{ "workers", 'j', "N", OPTION_ARG_OPTIONAL,
+	  "N subtests at a time, each worker in its own network namespace; without N, one for each CPU",
+	  3 },
+	{ "watchdog-timeout", 'w', "SECONDS", 0, "Kill a subtest after SECONDS (60; 0: never)", 3 },
+	{ "io-timeout", OPT_IO_TIMEOUT, "SECONDS", 0,
+	  "Data that does not arrive in SECONDS (10) is lost", 3 },
+	{ "repeat", OPT_REPEAT, "N", 0, "Run everything N times", 3 },
+	{ "until-fail", OPT_UNTIL_FAIL, NULL, 0,
+	  "Stop at the first failure; without --repeat, go on until there is one", 3 },
+	{ "shuffle", OPT_SHUFFLE, "SEED", OPTION_ARG_OPTIONAL,
+	  "Run them in random order; the seed is printed, and SEED gives that order again", 3 },
+	{ .doc = "What to report:", .group = 4 },
+	{ "verbose", 'v', "LEVEL", OPTION_ARG_OPTIONAL,
+	  "The logs of passed subtests and every check; -vv: libbpf's debug messages, -vvv: and the verifier's",
+	  4 },
+	{ "json-summary", 'J', "FILE", 0,
+	  "Write the results to FILE as JSON, anew after each subtest; - is standard output, at the end",
+	  4 },
+	{}
+};
+
+static const char doc[] =
+	"Test BPF sockmap and sockhash: does redirected data arrive, at the right socket, once, in order, and does the reader wake up?"
+	"\v"
+	"NAMES is a comma-separated list of TEST or TEST/SUBTEST, in which *, ? and [] match as they do in a shell, or of @FILE, with a name on each line and # before comments.\n"
+	"\n"
+	"  ./test_progs -t sockmap_listen             one test\n"
+	"  ./test_progs -t '*/udp_redir' -v           some subtests, in detail\n"
+	"  ./test_progs -a 'sockmap_listen/sockhash*' -d @known.list\n"
+	"  ./test_progs -n 1/36-37,73 --until-fail    hunt a flake\n"
+	"  ./test_progs -j -J results.json            fast, for machines\n"
+	"\n"
+	"Exit status: 0 passed, 1 failed, 2 nothing matched, 3 the tests cannot run here, 4 all were skipped, 64 usage, 130 interrupted.\n"
+	"\n"
+	"FEATURES are found out by trying them on the running kernel:\n";
+
+static __attribute__((noreturn, format(printf, 2, 3))) void fail(int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "%s: ", program_invocation_short_name);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	exit(status);
+}
+
+/* A number from min to max, and nothing else. */
+static unsigned int parse_uint(const char *option, const char *text, unsigned int min,
+			       unsigned int max)
+{
+	char *end;
+	unsigned long value;
+
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (!*text || *end || text[strspn(text, "0123456789")] || errno || value < min ||
+	    value > max)
+		fail(EXIT_USAGE_ERROR, "%s takes a whole number from %u to %u, not \"%s\"", option,
+		     min, max, text);
+	return value;
+}
+
+static void add_patterns(struct options *o, const char *list, enum pattern_kind kind, bool deny)
+{
+	char error[PATH_MAX + 256];
+
+	if (!selection_add_patterns(o->selection, list, kind, deny, error, sizeof(error)))
+		fail(EXIT_USAGE_ERROR, "%s", error);
+}
+
+static void add_numbers(struct options *o, const char *list)
+{
+	char error[256];
+
+	if (!selection_add_numbers(o->selection, list, error, sizeof(error)))
+		fail(EXIT_USAGE_ERROR, "%s", error);
+}
+
+/* -v, -vv, -vvv: getopt hands over what follows the first v. */
+static int parse_verbosity(const char *more)
+{
+	size_t n = more ? strspn(more, "v") : 0;
+
+	if (more && (more[n] || n > 2))
+		fail(EXIT_USAGE_ERROR, "-v, -vv or -vvv, not -v%s", more);
+	return 1 + (int)n;
+}
+
+static void require_features(struct options *o, const char *names)
+{
+	const char *bad;
+
+	if (strcmp(names, "all") == 0)
+		o->require_all = true;
+	else if (!feature_set_parse(names, &o->require, &bad))
+		fail(EXIT_USAGE_ERROR, "--require: there is no feature \"%s\" (--help lists them)",
+		     bad);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 't':
+		add_patterns(o, arg, PATTERN_SUBSTRING, false);
+		break;
+	case 'a':
+		add_patterns(o, arg, PATTERN_EXACT, false);
+		break;
+	case 'b':
+		add_patterns(o, arg, PATTERN_SUBSTRING, true);
+		break;
+	case 'd':
+		add_patterns(o, arg, PATTERN_EXACT, true);
+		break;
+	case 'n':
+		add_numbers(o, arg);
+		break;
+	case 'l':
+		o->list = true;
+		break;
+	case 'c':
+		o->count = true;
+		break;
+	case 'v':
+		o->verbosity = parse_verbosity(arg);
+		break;
+	case 'j':
+		o->workers = arg ? parse_uint("-j", arg, 1, WORKERS_MAX)
+				 : (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
+		break;
+	case 'w':
+		o->watchdog_s = parse_uint("-w", arg, 0, 24 * 3600);
+		break;
+	case 'J':
+		o->json_path = arg;
+		break;
+	case OPT_IO_TIMEOUT:
+		io_timeout_ms = 1000 * parse_uint("--io-timeout", arg, 1, 3600);
+		break;
+	case OPT_REQUIRE:
+		require_features(o, arg);
+		break;
+	case OPT_REPEAT:
+		o->repeat = parse_uint("--repeat", arg, 1, 1000000);
+		break;
+	case OPT_UNTIL_FAIL:
+		o->until_fail = true;
+		break;
+	case OPT_SHUFFLE:
+		o->shuffle = true;
+		o->seed = arg ? parse_uint("--shuffle", arg, 1, UINT_MAX)
+			      : (uint32_t)(now_ns() ^ getpid()) | 1;
+		break;
+	case ARGP_KEY_ARG:
+		fail(EXIT_USAGE_ERROR, "what is \"%s\"? (-t %s selects tests by name)", arg, arg);
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+/* The list of features ends the help. */
+static char *help_filter(int key, const char *text, void *input)
+{
+	char *out = NULL;
+	size_t size;
+	FILE *file;
+	const char *comma = "";
+
+	(void)input;
+	if (key != ARGP_KEY_HELP_POST_DOC)
+		return (char *)text;
+	file = open_memstream(&out, &size);
+	if (!file)
+		return (char *)text;
+	fputs(text, file);
+	for (unsigned int f = 0; f < NR_FEATURES; f++) {
+		if (feature_name(f)) {
+			fprintf(file, "%s%s", comma, feature_name(f));
+			comma = ", ";
+		}
+	}
+	fclose(file);
+	return out;
+}
+
+static char *join_args(int argc, char **argv)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
+
+	if (!file)
+		return NULL;
+	for (int i = 0; i < argc; i++) {
+		bool plain =
+			argv[i][strcspn(argv[i], " \t\n'\"*?[]$\\&;|<>()")] == '\0' && *argv[i];
+
+		fprintf(file, plain ? "%s%s" : "%s'%s'", i ? " " : "", argv[i]);
+	}
+	fclose(file);
+	return text;
+}
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+	static const struct argp argp = {
+		.options = option_table,
+		.parser = parse_option,
+		.doc = doc,
+		.help_filter = help_filter,
+	};
+
+	*o = (struct options){
+		.selection = selection_create(),
+		.workers = 1,
+		.watchdog_s = DEFAULT_WATCHDOG_S,
+		.command_line = join_args(argc, argv),
+	};
+	if (!o->selection || !o->command_line)
+		fail(EXIT_SETUP, "out of memory");
+	argp_parse(&argp, argc, argv, 0, NULL, o);
+	if (!o->repeat && !o->until_fail)
+		o->repeat = 1;
+}
+
+void options_free(struct options *o)
+{
+	selection_free(o->selection);
+	free(o->command_line);
+}

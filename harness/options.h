@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "harness/feature.h"
+#include "harness/select.h"
+
+/* Exit codes of the program. */
+enum {
+	EXIT_PASSED = 0,
+	EXIT_FAILED = 1,
+	EXIT_NO_MATCH = 2, /* the selection matches nothing */
+	EXIT_SETUP = 3,	   /* no test can run here */
+	EXIT_ALL_SKIPPED = 4,
+	EXIT_USAGE_ERROR = 64,
+	EXIT_INTERRUPTED = 130,
+};
+
+struct options {
+	struct selection *selection;
+	bool list;
+	bool count;
+	int verbosity;
+	unsigned int workers;
+	unsigned int watchdog_s; /* 0: no deadline */
+	unsigned int repeat;	 /* 0: no end, only --until-fail ends it */
+	bool until_fail;
+	bool shuffle;
+	uint32_t seed;
+	const char *json_path; /* NULL: none */
+	feature_set require;
+	bool require_all;
+	char *command_line; /* as typed */
+};
+
+/* Parse the command line into options; what it does not understand ends the program. */
+void options_parse(struct options *options, int argc, char **argv);
+void options_free(struct options *options);
+
+#endif /* OPTIONS_H */

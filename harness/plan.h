@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The plan: every subtest of every test, in order, known before anything runs. */
+#ifndef PLAN_H
+#define PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "harness/harness.h"
+
+enum verdict {
+	VERDICT_NONE, /* it has not run */
+	VERDICT_PASS,
+	VERDICT_FAIL,
+	VERDICT_SKIP,
+};
+
+struct result {
+	enum verdict verdict;
+	unsigned int checks;
+	unsigned int failed_checks;
+	uint64_t duration_ns;
+	uint64_t wakeup_ns; /* the longest from a verdict to the wake-up of the reader; 0: none */
+	char *reason;	    /* why it failed or was skipped, in a line; NULL: it passed */
+	char *notes;	    /* "" or lines */
+	char *log;	    /* what it printed */
+	char *kernel_log;   /* the kernel's messages that made it fail, or NULL */
+};
+
+void result_free(struct result *result);
+
+struct plan_item {
+	const struct test *test;
+	unsigned int test_number;    /* from 1 */
+	unsigned int subtest_number; /* from 1 */
+	struct subtest subtest;
+	bool selected;
+	/* Of --repeat: the latest run, or the first one that failed. */
+	struct result result;
+	unsigned int runs;
+	unsigned int failed_runs;
+};
+
+struct plan {
+	struct plan_item *items; /* in the order in which they are numbered */
+	unsigned int nr_items;
+	unsigned int nr_tests;
+	struct plan_item **order; /* the selected ones, in the order in which they run */
+	unsigned int nr_selected;
+};
+
+/* Ask all tests for their subtests. NULL: out of memory, or a test that describes nonsense. */
+struct plan *plan_create(void);
+void plan_free(struct plan *plan);
+
+/* Put the selected items into plan->order; shuffled where there is a seed. */
+void plan_set_order(struct plan *plan, const uint32_t *seed);
+
+/* Selected tests, of which there are fewer than selected subtests. */
+unsigned int plan_count_selected_tests(const struct plan *plan);
+
+#endif /* PLAN_H */

@@ -1,0 +1,609 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "harness/netns.h"
+#include "harness/probe.h"
+#include "network_helpers.h"
+#include "progs/verdicts.h"
+#include "redirect.skel.h"
+
+/* All probes together: some wait for data that a broken kernel loses. */
+#define PROBE_TIMEOUT_S	    60
+#define PROBE_IO_TIMEOUT_MS 1000
+
+/*
+ * Of each feature: 0, or the -errno that trying it gave; 0 as well where the probing process died
+ * before it came to it. Shared with that process.
+ */
+static struct {
+	enum preflight preflight;
+	int error;
+	int features[NR_FEATURES];
+} * found;
+
+/* The objects that the probes of attaching and redirecting use; loaded once. */
+static struct redirect_bpf *skel;
+
+static int probe_map_type(enum bpf_map_type type)
+{
+	int fd __auto_close = bpf_map_create(type, NULL, 4, 8, 1, NULL);
+
+	return fd < 0 ? -errno : 0;
+}
+
+static int probe_sockmap(const struct sock_kind *kind)
+{
+	(void)kind;
+	return probe_map_type(BPF_MAP_TYPE_SOCKMAP);
+}
+
+static int probe_sockhash(const struct sock_kind *kind)
+{
+	(void)kind;
+	return probe_map_type(BPF_MAP_TYPE_SOCKHASH);
+}
+
+static int probe_prog_type(enum bpf_prog_type type)
+{
+	int ret = libbpf_probe_bpf_prog_type(type, NULL);
+
+	return ret == 1 ? 0 : ret ?: -EINVAL;
+}
+
+static int probe_sk_msg(const struct sock_kind *kind)
+{
+	(void)kind;
+	return probe_prog_type(BPF_PROG_TYPE_SK_MSG);
+}
+
+static int probe_sk_skb(const struct sock_kind *kind)
+{
+	(void)kind;
+	return probe_prog_type(BPF_PROG_TYPE_SK_SKB);
+}
+
+static int probe_sk_reuseport(const struct sock_kind *kind)
+{
+	(void)kind;
+	return probe_prog_type(BPF_PROG_TYPE_SK_REUSEPORT);
+}
+
+static int probe_attach(struct bpf_program *prog, enum bpf_attach_type type)
+{
+	int map_fd __auto_close = bpf_map_create(BPF_MAP_TYPE_SOCKMAP, NULL, 4, 8, 1, NULL);
+
+	if (map_fd < 0)
+		return -errno;
+	return bpf_prog_attach(bpf_program__fd(prog), map_fd, type, 0) ? -errno : 0;
+}
+
+static int probe_msg_verdict(const struct sock_kind *kind)
+{
+	(void)kind;
+	return probe_attach(skel->progs.msg_verdict, BPF_SK_MSG_VERDICT);
+}
+
+static int probe_stream_verdict(const struct sock_kind *kind)
+{
+	(void)kind;
+	return probe_attach(skel->progs.stream_parser, BPF_SK_SKB_STREAM_PARSER)
+		       ?: probe_attach(skel->progs.skb_verdict, BPF_SK_SKB_STREAM_VERDICT);
+}
+
+static int probe_skb_verdict(const struct sock_kind *kind)
+{
+	(void)kind;
+	return probe_attach(skel->progs.skb_verdict, BPF_SK_SKB_VERDICT);
+}
+
+static int probe_link(const struct sock_kind *kind)
+{
+	int map_fd __auto_close = bpf_map_create(BPF_MAP_TYPE_SOCKMAP, NULL, 4, 8, 1, NULL);
+	int link_fd __auto_close = -1;
+
+	(void)kind;
+	link_fd = bpf_link_create(bpf_program__fd(skel->progs.msg_verdict), map_fd,
+				  BPF_SK_MSG_VERDICT, NULL);
+	return link_fd < 0 ? -errno : 0;
+}
+
+static int probe_unix_oob(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int err = make_pair(sock_kind("unix_stream"), &pair);
+
+	(void)kind;
+	if (err)
+		return err;
+	return send(pair.peer, "x", 1, MSG_OOB) == 1 ? 0 : -errno;
+}
+
+static int probe_socket(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+
+	return make_pair(kind, &pair);
+}
+
+static int insert_mapped(int map_fd, const struct sock_pair *pair)
+{
+	uint64_t value = pair->mapped;
+	uint32_t key = 0;
+
+	return bpf_map_update_elem(map_fd, &key, &value, BPF_ANY) ? -errno : 0;
+}
+
+static int probe_insert(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int map_fd __auto_close = bpf_map_create(BPF_MAP_TYPE_SOCKMAP, NULL, 4, 8, 1, NULL);
+
+	if (map_fd < 0)
+		return -errno;
+	return make_pair(kind, &pair) ?: insert_mapped(map_fd, &pair);
+}
+
+/* A reader in recv(2), since poll(2) is what the tests are to judge. */
+static int start_recv(struct reader **reader, int fd, char *buf, size_t len, int flags)
+{
+	struct read_request request = {
+		.fd = fd,
+		.buf = buf,
+		.len = len,
+		.flags = flags,
+		.how = WAIT_RECV,
+		.timeout_ms = PROBE_IO_TIMEOUT_MS,
+	};
+
+	return reader_start(reader, &request);
+}
+
+/* A pair, sent data to its mapped end, which redirects to itself what it receives. */
+static int make_self_redirect(const struct sock_kind *kind, struct sock_pair *pair)
+{
+	return make_pair(kind, pair) ?: insert_mapped(bpf_map__fd(skel->maps.out_map), pair);
+}
+
+static int send_zeros(int fd, size_t len)
+{
+	static const char zeros[64];
+
+	return send(fd, zeros, len, 0) == (ssize_t)len ? 0 : -(errno ?: EIO);
+}
+
+/* Wait for it outside of recv(2), which does not notice redirected data of all kinds. */
+static int wait_for_verdicts(unsigned int count)
+{
+	uint64_t deadline = now_ns() + PROBE_IO_TIMEOUT_MS * NSEC_PER_MSEC;
+	const __u64 *passed = &((const struct verdicts *)&skel->bss->verdicts)->count[SK_PASS];
+
+	while (__atomic_load_n(passed, __ATOMIC_ACQUIRE) < count) {
+		if (now_ns() > deadline)
+			return -ETIME;
+		usleep(100);
+	}
+	return 0;
+}
+
+/* Wait until there is something in the queue, which is a moment after the verdict. */
+static int wait_for_data(int fd)
+{
+	uint64_t deadline = now_ns() + PROBE_IO_TIMEOUT_MS * NSEC_PER_MSEC;
+	char byte;
+
+	while (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1) {
+		if (now_ns() > deadline)
+			return -ETIME;
+		usleep(100);
+	}
+	return 0;
+}
+
+static int probe_fionread(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int err = make_self_redirect(kind, &pair) ?: send_zeros(pair.peer, 16);
+
+	err = err ?: wait_for_data(pair.mapped);
+	if (err)
+		return err;
+	return bytes_readable(pair.mapped) == 16 ? 0 : -EOPNOTSUPP;
+}
+
+static int probe_fionread_native(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int err = make_pair(kind, &pair) ?: insert_mapped(bpf_map__fd(skel->maps.nop_map), &pair);
+
+	err = err ?: send_zeros(pair.peer, 16) ?: wait_for_data(pair.mapped);
+	if (err)
+		return err;
+	return bytes_readable(pair.mapped) == 16 ? 0 : -EOPNOTSUPP;
+}
+
+static int probe_recv_wakeup(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	struct reader *reader;
+	char buf[64];
+	int err = make_self_redirect(kind, &pair);
+	ssize_t n;
+
+	err = err ?: start_recv(&reader, pair.mapped, buf, sizeof(buf), 0);
+	if (err)
+		return err;
+	err = send_zeros(pair.peer, 16);
+	n = reader_finish(reader, NULL);
+	return err ?: n < 0 ? (int)n : 0;
+}
+
+static int probe_boundaries(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	unsigned int before = skel->bss->verdicts.count[SK_PASS];
+	char buf[64];
+	int err = make_self_redirect(kind, &pair);
+
+	err = err ?: send_zeros(pair.peer, 16) ?: send_zeros(pair.peer, 32);
+	err = err ?: wait_for_verdicts(before + 2) ?: wait_for_data(pair.mapped);
+	/* The second one has its verdict, but may be on its way: it comes after the first. */
+	usleep(1000);
+	if (err)
+		return err;
+	return recv(pair.mapped, buf, sizeof(buf), MSG_DONTWAIT) == 16 ? 0 : -EMSGSIZE;
+}
+
+static const struct probe {
+	enum feature feature;
+	const char *name;
+	int (*try)(const struct sock_kind *kind);
+	const char *remedy;
+	bool per_kind;
+	bool needs_skel;
+} probes[] = {
+	{ .feature = FEAT_SOCKMAP,
+	  .name = "sockmap",
+	  .try = probe_sockmap,
+	  .remedy = "CONFIG_BPF_STREAM_PARSER" },
+	{ .feature = FEAT_SOCKHASH,
+	  .name = "sockhash",
+	  .try = probe_sockhash,
+	  .remedy = "CONFIG_BPF_STREAM_PARSER" },
+	{ .feature = FEAT_SK_MSG,
+	  .name = "sk_msg",
+	  .try = probe_sk_msg,
+	  .remedy = "CONFIG_BPF_STREAM_PARSER" },
+	{ .feature = FEAT_SK_SKB,
+	  .name = "sk_skb",
+	  .try = probe_sk_skb,
+	  .remedy = "CONFIG_BPF_STREAM_PARSER" },
+	{ .feature = FEAT_SK_REUSEPORT,
+	  .name = "sk_reuseport",
+	  .try = probe_sk_reuseport,
+	  .remedy = "CONFIG_INET" },
+	{ .feature = FEAT_MSG_VERDICT,
+	  .name = "msg_verdict",
+	  .try = probe_msg_verdict,
+	  .remedy = "CONFIG_BPF_STREAM_PARSER",
+	  .needs_skel = true },
+	{ .feature = FEAT_STREAM_VERDICT,
+	  .name = "stream_verdict",
+	  .try = probe_stream_verdict,
+	  .remedy = "CONFIG_BPF_STREAM_PARSER",
+	  .needs_skel = true },
+	{ .feature = FEAT_SKB_VERDICT,
+	  .name = "skb_verdict",
+	  .try = probe_skb_verdict,
+	  .remedy = "BPF_SK_SKB_VERDICT (Linux 5.13)",
+	  .needs_skel = true },
+	{ .feature = FEAT_LINK,
+	  .name = "sockmap_link",
+	  .try = probe_link,
+	  .remedy = "bpf_link for sockmap (Linux 6.10)",
+	  .needs_skel = true },
+	{ .feature = FEAT_UNIX_OOB,
+	  .name = "unix_oob",
+	  .try = probe_unix_oob,
+	  .remedy = "CONFIG_AF_UNIX_OOB (Linux 5.15)" },
+	{ .feature = FEAT_SOCKET,
+	  .name = "socket",
+	  .try = probe_socket,
+	  .per_kind = true }, /* its remedy is that of the kind */
+	{ .feature = FEAT_INSERT,
+	  .name = "insert",
+	  .try = probe_insert,
+	  .remedy =
+		  "sockmap support for this kind of socket (UDP: Linux 5.7, AF_UNIX: 5.15, vsock: 6.4)",
+	  .per_kind = true },
+	{ .feature = FEAT_FIONREAD,
+	  .name = "fionread",
+	  .try = probe_fionread,
+	  .remedy = "929e30f93125 (\"bpf, sockmap: Fix FIONREAD for sockmap\")",
+	  .per_kind = true,
+	  .needs_skel = true },
+	{ .feature = FEAT_FIONREAD_NATIVE,
+	  .name = "fionread_native",
+	  .try = probe_fionread_native,
+	  .remedy =
+		  "a FIONREAD that counts what a socket in a map has received without redirection",
+	  .per_kind = true,
+	  .needs_skel = true },
+	{ .feature = FEAT_RECV_WAKEUP,
+	  .name = "recv_wakeup",
+	  .try = probe_recv_wakeup,
+	  .remedy = "a recv(2) that redirected data wakes up",
+	  .per_kind = true,
+	  .needs_skel = true },
+	{ .feature = FEAT_BOUNDARIES,
+	  .name = "boundaries",
+	  .try = probe_boundaries,
+	  .remedy = "a recv(2) that does not merge redirected datagrams",
+	  .per_kind = true,
+	  .needs_skel = true },
+};
+
+enum feature feature_of_kind(enum feature feature, const struct sock_kind *kind)
+{
+	return feature + (kind - sock_kinds);
+}
+
+bool have_feature(enum feature feature)
+{
+	return found->features[feature] == 0;
+}
+
+static const struct probe *probe_of(enum feature feature, const struct sock_kind **kind)
+{
+	*kind = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
+		unsigned int offset = feature - probes[i].feature;
+
+		if (!probes[i].per_kind && offset == 0)
+			return &probes[i];
+		if (probes[i].per_kind && offset < nr_sock_kinds) {
+			*kind = &sock_kinds[offset];
+			return &probes[i];
+		}
+	}
+	return NULL;
+}
+
+const char *feature_name(enum feature feature)
+{
+	static char names[NR_FEATURES][32];
+	const struct sock_kind *kind;
+	const struct probe *probe = feature < NR_FEATURES ? probe_of(feature, &kind) : NULL;
+
+	if (!probe)
+		return NULL;
+	snprintf(names[feature], sizeof(names[feature]), "%s%s%s", probe->name, kind ? "_" : "",
+		 kind ? kind->name : "");
+	return names[feature];
+}
+
+const char *feature_missing(enum feature feature, char *buf, size_t size)
+{
+	const struct sock_kind *kind;
+	const struct probe *probe = probe_of(feature, &kind);
+	int err = found->features[feature];
+	const char *remedy = probe->remedy ?: kind->remedy;
+
+	snprintf(buf, size, "no %s (%s); needs %s", feature_name(feature), strerrorname_np(-err),
+		 remedy);
+	return buf;
+}
+
+bool feature_set_parse(const char *names, feature_set *set, const char **bad)
+{
+	static char copy[1024];
+	char *save = NULL;
+
+	snprintf(copy, sizeof(copy), "%s", names);
+	for (char *name = strtok_r(copy, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+		enum feature f = 0;
+
+		while (f < NR_FEATURES && (!feature_name(f) || strcmp(feature_name(f), name)))
+			f++;
+		if (f == NR_FEATURES) {
+			*bad = name;
+			return false;
+		}
+		*set |= feature_bit(f);
+	}
+	return true;
+}
+
+/* ---- The probing processes ------------------------------------------------------------------- */
+
+static void load_skel(void)
+{
+	skel = redirect_bpf__open();
+	if (!skel)
+		return;
+	skel->rodata->redirect_flags = BPF_F_INGRESS;
+	if (redirect_bpf__load(skel)) {
+		redirect_bpf__destroy(skel);
+		skel = NULL;
+	}
+}
+
+/* Each kind of socket on its own: some wait for data that never comes, and one may crash. */
+static void probe_kind(feature_set wanted, unsigned int k)
+{
+	const struct sock_kind *kind = &sock_kinds[k];
+	bool redirects = false;
+
+	load_skel();
+	if (skel)
+		redirects = bpf_prog_attach(bpf_program__fd(skel->progs.skb_verdict),
+					    bpf_map__fd(skel->maps.out_map), BPF_SK_SKB_VERDICT,
+					    0) == 0;
+	for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
+		const struct probe *probe = &probes[i];
+		enum feature feature = probe->feature + k;
+
+		if (!probe->per_kind || !(wanted & feature_bit(feature)))
+			continue;
+		/*
+		 * Missing is what the kernel says no to. Where our own programs do not load,
+		 * nothing is known, and the features count as present: the subtests then fail for
+		 * all to see, with the log of the verifier.
+		 */
+		if (!probe->needs_skel || redirects)
+			found->features[feature] = probe->try(kind);
+		else if (skel)
+			found->features[feature] = -EOPNOTSUPP;
+	}
+	_exit(0);
+}
+
+static void probe_common(feature_set wanted)
+{
+	load_skel();
+	for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
+		const struct probe *probe = &probes[i];
+
+		if (!probe->per_kind && (wanted & feature_bit(probe->feature)) &&
+		    (skel || !probe->needs_skel))
+			found->features[probe->feature] = probe->try(NULL);
+	}
+	_exit(0);
+}
+
+static feature_set features_of_kind(unsigned int k)
+{
+	feature_set set = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
+		if (probes[i].per_kind)
+			set |= feature_bit(probes[i].feature + k);
+	}
+	return set;
+}
+
+/* As the leader of a process group, so that nothing outlives a probe that hangs. */
+static void try_all(feature_set wanted)
+{
+	if (fork() == 0)
+		probe_common(wanted);
+	for (unsigned int k = 0; k < nr_sock_kinds; k++) {
+		if ((wanted & features_of_kind(k)) && fork() == 0)
+			probe_kind(wanted, k);
+	}
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
+}
+
+static enum preflight classify(int err)
+{
+	switch (-err) {
+	case 0:
+		return PREFLIGHT_OK;
+	case EPERM:
+	case EACCES:
+		return PREFLIGHT_NO_PRIVILEGE;
+	case ENOSYS:
+		return PREFLIGHT_NO_BPF;
+	default:
+		return PREFLIGHT_NO_SOCKMAP;
+	}
+}
+
+static int print_nothing(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	(void)level;
+	(void)fmt;
+	(void)ap;
+	return 0;
+}
+
+/* What hangs is given up; the group is killed as a whole. */
+static void on_alarm(int sig)
+{
+	(void)sig;
+	kill(0, SIGKILL);
+}
+
+static void probing_process(feature_set wanted)
+{
+	int netns;
+
+	setpgid(0, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGALRM, on_alarm);
+	alarm(PROBE_TIMEOUT_S);
+	signal(SIGPIPE, SIG_IGN);
+	libbpf_set_print(print_nothing);
+
+	found->error = probe_map_type(BPF_MAP_TYPE_SOCKMAP);
+	found->preflight = classify(found->error);
+	if (found->preflight != PREFLIGHT_OK)
+		_exit(0);
+	netns = netns_create();
+	if (netns < 0 || netns_enter(netns)) {
+		found->error = netns < 0 ? netns : -errno;
+		found->preflight =
+			found->error == -EPERM ? PREFLIGHT_NO_PRIVILEGE : PREFLIGHT_NO_NETNS;
+		_exit(0);
+	}
+	try_all(wanted);
+	_exit(0);
+}
+
+static const char *preflight_text(enum preflight preflight)
+{
+	switch (preflight) {
+	case PREFLIGHT_OK:
+		return "";
+	case PREFLIGHT_NO_PRIVILEGE:
+		return "not allowed to create BPF maps and network namespaces; run it as root (it needs CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN)";
+	case PREFLIGHT_NO_BPF:
+		return "this kernel has no bpf(2); it needs CONFIG_BPF_SYSCALL";
+	case PREFLIGHT_NO_SOCKMAP:
+		return "this kernel has no sockmap; it needs CONFIG_BPF_STREAM_PARSER, which selects CONFIG_NET_SOCK_MSG";
+	case PREFLIGHT_NO_NETNS:
+		return "cannot make a network namespace; it needs CONFIG_NET_NS";
+	case PREFLIGHT_FAILED:
+		return "the process that probes the kernel's features failed";
+	}
+	return "";
+}
+
+enum preflight probe_features(feature_set wanted, char *text, size_t size)
+{
+	int status = 0;
+	pid_t pid;
+
+	found = mmap(NULL, sizeof(*found), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
+	if (found == MAP_FAILED) {
+		snprintf(text, size, "mmap: %s", strerror(errno));
+		return PREFLIGHT_FAILED;
+	}
+	found->preflight = PREFLIGHT_FAILED;
+
+	pid = fork();
+	if (pid == 0)
+		probing_process(wanted);
+	if (pid < 0)
+		found->error = -errno;
+	else
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+	if (pid > 0)
+		kill(-pid, SIGKILL);
+	snprintf(text, size, "%s%s%s", preflight_text(found->preflight), found->error ? ": " : "",
+		 found->error ? strerror(-found->error) : "");
+	return found->preflight;
+}

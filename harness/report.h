@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Reporters turn results into something to read: one file and one row in reporters[] for each. */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include <stdbool.h>
+
+#include "harness/options.h"
+#include "harness/plan.h"
+
+struct run_info {
+	const struct options *options;
+	const struct plan *plan;
+	char kernel[128];    /* release */
+	const char *missing; /* required features that the kernel lacks, a line each; NULL: none */
+	bool interrupted;
+	unsigned int round; /* of --repeat, from 1 */
+	uint64_t duration_ns;
+};
+
+struct summary {
+	unsigned int passed_tests, failed_tests, skipped_tests;
+	unsigned int passed, failed, skipped, not_run; /* subtests */
+};
+
+struct reporter {
+	/* 0, or -errno and an explanation on stderr: nothing may run then. */
+	int (*begin)(const struct run_info *info);
+	/* A round of --repeat begins. */
+	void (*round)(const struct run_info *info);
+	/* In the order of the plan. result is of this round; item->result sums up all of them. */
+	void (*result)(const struct run_info *info, const struct plan_item *item,
+		       const struct result *result);
+	void (*end)(const struct run_info *info);
+	/* Something goes on: for whoever watches. running: what runs now. */
+	void (*progress)(const struct run_info *info, unsigned int done, const char *running);
+};
+
+extern const struct reporter report_human;
+extern const struct reporter report_json;
+
+extern const struct reporter *const reporters[];
+extern const unsigned int nr_reporters;
+
+/* Count the results so far. */
+struct summary summarize(const struct plan *plan);
+
+/* The verdict on a whole test, from those of its selected subtests that have run. */
+enum verdict test_verdict(const struct plan *plan, const struct test *test);
+
+/* True when each selected subtest of that test has run in that round. */
+bool test_is_done(const struct plan *plan, const struct test *test, unsigned int round);
+
+#endif /* REPORT_H */

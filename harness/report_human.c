@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The report that people and scripts know from test_progs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/report.h"
+#include "network_helpers.h"
+
+#define RED	   "\033[31m"
+#define GREEN	   "\033[32m"
+#define YELLOW	   "\033[33m"
+#define RESET	   "\033[0m"
+#define ERASE_LINE "\r\033[K"
+
+static bool colour;
+static bool live;      /* a terminal, where a line can be erased again */
+static bool live_line; /* such a line is on it */
+
+static const struct {
+	const char *word;
+	const char *colour;
+} words[] = {
+	[VERDICT_NONE] = { "NOT RUN", YELLOW },
+	[VERDICT_PASS] = { "OK", GREEN },
+	[VERDICT_FAIL] = { "FAIL", RED },
+	[VERDICT_SKIP] = { "SKIP", YELLOW },
+};
+
+static void erase_live_line(void)
+{
+	if (live_line)
+		fputs(ERASE_LINE, stdout);
+	live_line = false;
+}
+
+static void print_verdict(enum verdict verdict)
+{
+	printf("%s%s%s", colour ? words[verdict].colour : "", words[verdict].word,
+	       colour ? RESET : "");
+}
+
+static int human_begin(const struct run_info *info)
+{
+	const char *no_color = getenv("NO_COLOR");
+	const char *term = getenv("TERM");
+
+	live = isatty(STDOUT_FILENO) && term && strcmp(term, "dumb");
+	colour = live && !(no_color && *no_color);
+	if (info->options->shuffle)
+		printf("Shuffled with --shuffle=%u\n", info->options->seed);
+	return 0;
+}
+
+static void human_round(const struct run_info *info)
+{
+	erase_live_line();
+	if (info->options->repeat != 1)
+		printf("Round %u:\n", info->round);
+}
+
+static void print_indented(const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+
+		printf("    %.*s\n", (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+}
+
+static void print_subtest_name(const struct plan_item *item)
+{
+	char number[32];
+
+	snprintf(number, sizeof(number), "%u/%u", item->test_number, item->subtest_number);
+	printf("#%-7s %s/%s:", number, item->test->name, item->subtest.name);
+}
+
+static void print_guards(const struct plan_item *item)
+{
+	for (unsigned int i = 0; i < item->subtest.nr_guards; i++)
+		printf("    guards %s (\"%s\")\n", item->subtest.guards[i].commit,
+		       item->subtest.guards[i].subject);
+}
+
+/* The reason is often the first line of the log; once is enough. */
+static void print_reason(const struct result *r)
+{
+	if (r->reason && !(r->log && strstr(r->log, r->reason)))
+		print_indented(r->reason);
+}
+
+static void print_failure(const struct plan_item *item, const struct result *r)
+{
+	if (r->log)
+		print_indented(r->log);
+	print_reason(r);
+	if (r->kernel_log)
+		print_indented(r->kernel_log);
+	print_guards(item);
+}
+
+static void print_result(const struct run_info *info, const struct plan_item *item,
+			 const struct result *r)
+{
+	print_subtest_name(item);
+	print_verdict(r->verdict);
+	if (r->verdict == VERDICT_SKIP && r->reason)
+		printf(" (%s)", r->reason);
+	putchar('\n');
+	if (r->verdict == VERDICT_FAIL)
+		print_failure(item, r);
+	else if (info->options->verbosity > 0 && r->log)
+		print_indented(r->log);
+}
+
+static void human_result(const struct run_info *info, const struct plan_item *item,
+			 const struct result *result)
+{
+	erase_live_line();
+	print_result(info, item, result);
+	if (test_is_done(info->plan, item->test, info->round)) {
+		printf("#%-7u %s:", item->test_number, item->test->name);
+		print_verdict(test_verdict(info->plan, item->test));
+		putchar('\n');
+	}
+	fflush(stdout);
+}
+
+/* The failed subtests as -n takes them: "1/36-37,73". */
+static void print_failed_numbers(const struct plan *plan, const struct test *test)
+{
+	unsigned int first = 0, last = 0;
+	const char *comma = "";
+
+	for (unsigned int i = 0; i <= plan->nr_items; i++) {
+		const struct plan_item *item = i < plan->nr_items ? &plan->items[i] : NULL;
+		bool failed = item && item->test == test && item->result.verdict == VERDICT_FAIL;
+
+		if (failed && first && item->subtest_number == last + 1) {
+			last++;
+			continue;
+		}
+		if (first && (failed || i == plan->nr_items)) {
+			printf(first == last ? "%s%u" : "%s%u-%u", comma, first, last);
+			comma = ",";
+		}
+		if (failed)
+			first = last = item->subtest_number;
+	}
+}
+
+static void print_rerun(const struct plan *plan)
+{
+	const struct test *last = NULL;
+
+	printf("\nOnly the failed ones again:");
+	for (unsigned int i = 0; i < plan->nr_items; i++) {
+		const struct plan_item *item = &plan->items[i];
+
+		if (item->result.verdict != VERDICT_FAIL || item->test == last)
+			continue;
+		last = item->test;
+		printf(" -n %u/", item->test_number);
+		print_failed_numbers(plan, item->test);
+	}
+	putchar('\n');
+}
+
+static void print_failures_again(const struct run_info *info)
+{
+	printf("\nAll error logs:\n");
+	for (unsigned int i = 0; i < info->plan->nr_items; i++) {
+		const struct plan_item *item = &info->plan->items[i];
+
+		if (item->result.verdict != VERDICT_FAIL)
+			continue;
+		print_subtest_name(item);
+		print_verdict(VERDICT_FAIL);
+		if (item->runs > 1)
+			printf(" (%u of %u runs)", item->failed_runs, item->runs);
+		putchar('\n');
+		print_failure(item, &item->result);
+	}
+	print_rerun(info->plan);
+}
+
+static bool is_first_with(const struct plan *plan, unsigned int i, const char *line, size_t len)
+{
+	while (i-- > 0) {
+		const char *notes = plan->items[i].result.notes;
+		const char *found = notes ? strstr(notes, line) : NULL;
+
+		if (found && strncmp(found, line, len) == 0)
+			return false;
+	}
+	return true;
+}
+
+/* What passed without all of it having been tried is worth a line, each only once. */
+static void print_notes(const struct plan *plan)
+{
+	for (unsigned int i = 0; i < plan->nr_items; i++) {
+		const char *notes = plan->items[i].result.notes;
+
+		for (; notes && *notes; notes += strcspn(notes, "\n"), notes += *notes == '\n') {
+			char *line = strndup(notes, strcspn(notes, "\n"));
+
+			if (line && is_first_with(plan, i, line, strlen(line)))
+				printf("Note: %s\n", line);
+			free(line);
+		}
+	}
+}
+
+static void human_end(const struct run_info *info)
+{
+	struct summary sum = summarize(info->plan);
+
+	erase_live_line();
+	if (sum.failed)
+		print_failures_again(info);
+	print_notes(info->plan);
+	if (info->missing)
+		printf("%s", info->missing);
+	if (sum.not_run)
+		printf("%s: %u subtests have not run.\n",
+		       info->interrupted ? "Interrupted" : "Stopped", sum.not_run);
+	printf("Summary: %u/%u PASSED, %u SKIPPED, %u FAILED\n", sum.passed_tests, sum.passed,
+	       sum.skipped, sum.failed_tests);
+	fflush(stdout);
+}
+
+static void human_progress(const struct run_info *info, unsigned int done, const char *running)
+{
+	if (!live)
+		return;
+	erase_live_line();
+	/* The length is bounded, since a wrapped line cannot be erased. */
+	printf("[%u/%u] %.60s", done, info->plan->nr_selected, running);
+	fflush(stdout);
+	live_line = true;
+}
+
+const struct reporter report_human = {
+	.begin = human_begin,
+	.round = human_round,
+	.result = human_result,
+	.end = human_end,
+	.progress = human_progress,
+};

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The results as JSON, with the keys of upstream's test_progs and more. The file is replaced as a
+ * whole, so whoever reads it, after whatever happened to the runner, finds valid JSON.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "harness/report.h"
+#include "network_helpers.h"
+
+/* Writing takes longer the more results there are; it may take this part of the time, no more. */
+#define WRITE_SHARE 10
+
+/* Both NULL where the target cannot be replaced: it gets the results at the end. */
+static char *final_path, *tmp_path;
+
+static uint64_t last_write_end, last_write_took;
+
+static double milliseconds(uint64_t ns)
+{
+	return (double)ns / NSEC_PER_MSEC;
+}
+
+/* Logs hold what programs printed, and JSON only takes UTF-8. */
+static json_t *json_text(const char *text)
+{
+	json_t *string = json_string(text ?: "");
+	char *ascii, *c;
+
+	if (string)
+		return string;
+	ascii = strdup(text);
+	for (c = ascii; c && *c; c++) {
+		if (*c & 0x80)
+			*c = '?';
+	}
+	string = json_string(ascii ?: "");
+	free(ascii);
+	return string;
+}
+
+static json_t *describe_dims(const struct subtest *sub)
+{
+	json_t *dims = json_object();
+
+	for (unsigned int i = 0; i < sub->nr_dims; i++)
+		json_object_set_new(dims, sub->dims[i].key, json_text(sub->dims[i].value));
+	return dims;
+}
+
+static json_t *describe_guards(const struct subtest *sub)
+{
+	json_t *guards = json_array();
+
+	for (unsigned int i = 0; i < sub->nr_guards; i++)
+		json_array_append_new(guards,
+				      json_pack("{s:s, s:s}", "commit", sub->guards[i].commit,
+						"subject", sub->guards[i].subject));
+	return guards;
+}
+
+static json_t *describe_subtest(const struct plan_item *item)
+{
+	static const char *const verdicts[] = {
+		[VERDICT_PASS] = "pass",
+		[VERDICT_FAIL] = "fail",
+		[VERDICT_SKIP] = "skip",
+	};
+	const struct result *r = &item->result;
+	json_t *sub = json_object();
+
+	json_object_set_new(sub, "name", json_text(item->subtest.name));
+	json_object_set_new(sub, "number", json_integer(item->subtest_number));
+	json_object_set_new(sub, "verdict", json_text(verdicts[r->verdict]));
+	json_object_set_new(sub, "failed", json_boolean(r->verdict == VERDICT_FAIL));
+	json_object_set_new(sub, "skipped", json_boolean(r->verdict == VERDICT_SKIP));
+	json_object_set_new(sub, "message", json_text(r->log));
+	if (r->verdict == VERDICT_FAIL)
+		json_object_set_new(sub, "reason", json_text(r->reason));
+	if (r->verdict == VERDICT_SKIP)
+		json_object_set_new(sub, "skip_reason", json_text(r->reason));
+	if (r->notes && *r->notes)
+		json_object_set_new(sub, "notes", json_text(r->notes));
+	if (r->kernel_log)
+		json_object_set_new(sub, "kernel_log", json_text(r->kernel_log));
+	json_object_set_new(sub, "checks", json_integer(r->checks));
+	json_object_set_new(sub, "failed_checks", json_integer(r->failed_checks));
+	json_object_set_new(sub, "duration_ms", json_real(milliseconds(r->duration_ns)));
+	if (r->wakeup_ns)
+		json_object_set_new(sub, "wakeup_ms", json_real(milliseconds(r->wakeup_ns)));
+	json_object_set_new(sub, "runs", json_integer(item->runs));
+	json_object_set_new(sub, "failed_runs", json_integer(item->failed_runs));
+	json_object_set_new(sub, "dimensions", describe_dims(&item->subtest));
+	json_object_set_new(sub, "guards", describe_guards(&item->subtest));
+	return sub;
+}
+
+static json_t *describe_test(const struct plan *plan, const struct plan_item *first)
+{
+	enum verdict verdict = test_verdict(plan, first->test);
+	json_t *subtests = json_array();
+
+	for (unsigned int i = 0; i < plan->nr_items; i++) {
+		const struct plan_item *item = &plan->items[i];
+
+		if (item->test == first->test && item->result.verdict != VERDICT_NONE)
+			json_array_append_new(subtests, describe_subtest(item));
+	}
+	return json_pack("{s:s, s:i, s:s, s:b, s:o}", "name", first->test->name, "number",
+			 (int)first->test_number, "message", "", "failed", verdict == VERDICT_FAIL,
+			 "subtests", subtests);
+}
+
+static json_t *describe_run(const struct run_info *info)
+{
+	struct summary sum = summarize(info->plan);
+	json_t *results = json_array();
+	const struct test *last = NULL;
+	json_t *root;
+
+	for (unsigned int i = 0; i < info->plan->nr_items; i++) {
+		const struct plan_item *item = &info->plan->items[i];
+
+		if (!item->selected || item->test == last)
+			continue;
+		last = item->test;
+		if (test_verdict(info->plan, item->test) != VERDICT_NONE)
+			json_array_append_new(results, describe_test(info->plan, item));
+	}
+	root = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f}", "success",
+			 (int)sum.passed_tests, "success_subtest", (int)sum.passed, "skipped",
+			 (int)sum.skipped, "failed", (int)sum.failed_tests, "failed_subtest",
+			 (int)sum.failed, "not_run", (int)sum.not_run, "interrupted",
+			 info->interrupted, "duration_ms", milliseconds(info->duration_ns));
+	json_object_set_new(root, "kernel", json_text(info->kernel));
+	json_object_set_new(root, "command_line", json_text(info->options->command_line));
+	if (info->options->shuffle)
+		json_object_set_new(root, "seed", json_integer(info->options->seed));
+	if (info->missing)
+		json_object_set_new(root, "missing", json_text(info->missing));
+	json_object_set_new(root, "results", results);
+	return root;
+}
+
+static int write_to(const char *path, int flags, json_t *root)
+{
+	int fd __auto_close = open(path, O_WRONLY | O_CLOEXEC | flags, 0666);
+
+	if (fd < 0)
+		return -errno;
+	errno = 0;
+	if (json_dumpfd(root, fd, JSON_INDENT(1)) || write(fd, "\n", 1) != 1)
+		return -(errno ?: EIO);
+	return 0;
+}
+
+static int write_results(const struct run_info *info)
+{
+	const char *path = info->options->json_path;
+	json_t *root = describe_run(info);
+	int err;
+
+	if (!tmp_path) {
+		bool is_stdout = strcmp(path, "-") == 0;
+
+		err = is_stdout && json_dumpf(root, stdout, JSON_INDENT(1)) ? -EIO
+		      : is_stdout ? -(putchar('\n') == EOF)
+				  : write_to(path, 0, root);
+	} else {
+		err = write_to(tmp_path, O_CREAT | O_TRUNC, root);
+		if (!err && rename(tmp_path, final_path))
+			err = -errno;
+		if (err)
+			unlink(tmp_path);
+	}
+	json_decref(root);
+	if (err)
+		fprintf(stderr, "cannot write the results to %s: %s\n", path, strerror(-err));
+	return err;
+}
+
+/* Not a pipe, not a terminal. */
+static bool can_replace(const char *path)
+{
+	struct stat st;
+
+	return strcmp(path, "-") && (stat(path, &st) || S_ISREG(st.st_mode));
+}
+
+/* A link stays a link: it is what it points to that is replaced. */
+static int find_paths(const char *path)
+{
+	final_path = realpath(path, NULL) ?: strdup(path);
+	if (!final_path || asprintf(&tmp_path, "%s.tmp", final_path) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+/* Find out whether the results can be written, and leave those of an earlier run as they are. */
+static int try_path(const char *path)
+{
+	int fd __auto_close = -1;
+
+	if (strcmp(path, "-") == 0)
+		return 0;
+	if (!can_replace(path))
+		return access(path, W_OK) ? -errno : 0;
+	if (find_paths(path))
+		return -ENOMEM;
+	fd = open(tmp_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return -errno;
+	return unlink(tmp_path) ? -errno : 0;
+}
+
+static int json_begin(const struct run_info *info)
+{
+	const char *path = info->options->json_path;
+	int err = path ? try_path(path) : 0;
+
+	if (err)
+		fprintf(stderr, "%s: cannot write the results to %s: %s\n",
+			program_invocation_short_name, path, strerror(-err));
+	return err;
+}
+
+static void json_round(const struct run_info *info)
+{
+	if (tmp_path && info->round == 1)
+		write_results(info);
+}
+
+static void json_result(const struct run_info *info, const struct plan_item *item,
+			const struct result *result)
+{
+	uint64_t start = now_ns();
+
+	(void)item;
+	(void)result;
+	if (!tmp_path || start - last_write_end < WRITE_SHARE * last_write_took)
+		return;
+	write_results(info);
+	last_write_end = now_ns();
+	last_write_took = last_write_end - start;
+}
+
+static void json_end(const struct run_info *info)
+{
+	if (info->options->json_path)
+		write_results(info);
+	free(tmp_path);
+	free(final_path);
+	tmp_path = final_path = NULL;
+}
+
+const struct reporter report_json = {
+	.begin = json_begin,
+	.round = json_round,
+	.result = json_result,
+	.end = json_end,
+};

@@ -1,0 +1,657 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The scheduler. A job is one run of one subtest and goes through these states:
+ *
+ *	WAITING -> RUNNING -> SETTLING -> DONE
+ *
+ * RUNNING ends with the death of the child. SETTLING is for what the kernel frees only a while
+ * later; its worker takes the next subtest meanwhile. A splat in the kernel's log that more than
+ *one job can have caused makes all of them SUSPECT: they run again later, each on its own.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness/job.h"
+#include "harness/netns.h"
+#include "harness/probe.h"
+#include "harness/runner.h"
+#include "harness/splat.h"
+#include "network_helpers.h"
+
+#define SLOW_AFTER_S	  10
+#define KILL_TIMEOUT_NS	  (5 * NSEC_PER_SEC)
+#define SETTLE_TIMEOUT_NS (30 * NSEC_PER_SEC)
+#define SETTLE_LOOK_MS	  5
+
+enum job_state { WAITING, RUNNING, SETTLING, SUSPECT, DONE };
+
+struct slot {
+	struct job job;
+	enum job_state state;
+	struct result result; /* DONE */
+	char *splat;	  /* SUSPECT: what the kernel said; on its own, it has to say it again */
+	uint64_t kill_ns; /* when it was killed; 0: it was not */
+};
+
+struct worker {
+	int netns_fd;
+	struct slot *slot; /* NULL: idle */
+};
+
+struct runner {
+	struct run_info *info;
+	struct plan *plan;
+	const struct options *options;
+	struct slot *slots; /* one for each selected item, in the order of the plan */
+	unsigned int nr_slots;
+	unsigned int nr_workers;
+	unsigned int reported; /* slots before this one have been reported */
+	struct worker *workers;
+	int signal_fd;
+	int kmsg_fd;
+	bool alone; /* one job at a time, through all of its states */
+	bool stop;  /* start nothing more */
+};
+
+/* ---- Starting -------------------------------------------------------------------------------- */
+
+static struct result make_result(enum verdict verdict, const char *reason)
+{
+	return (struct result){ .verdict = verdict, .reason = strdup(reason) };
+}
+
+static bool is_required(const struct runner *r, enum feature feature)
+{
+	return r->options->require_all || (r->options->require & feature_bit(feature));
+}
+
+/* A subtest that lacks what it needs does not start. True: that is so, and it has its result. */
+static bool lacks_features(struct runner *r, struct slot *slot, const struct plan_item *item)
+{
+	const struct subtest *sub = &item->subtest;
+	char text[512];
+
+	for (enum feature f = 0; f < NR_FEATURES; f++) {
+		bool needed = sub->needs & feature_bit(f);
+		bool wanted = sub->wants & feature_bit(f);
+
+		if (!(needed || wanted) || have_feature(f))
+			continue;
+		if (!is_required(r, f) && !needed)
+			continue;
+		feature_missing(f, text, sizeof(text));
+		slot->result = make_result(is_required(r, f) ? VERDICT_FAIL : VERDICT_SKIP, text);
+		slot->state = DONE;
+		return true;
+	}
+	return false;
+}
+
+static void start_job(struct runner *r, struct worker *worker, struct slot *slot)
+{
+	struct plan_item *item = r->plan->order[slot - r->slots];
+	char text[256];
+	int err;
+
+	if (lacks_features(r, slot, item))
+		return;
+	if (worker->netns_fd < 0)
+		worker->netns_fd = netns_create();
+	err = worker->netns_fd < 0
+		      ? worker->netns_fd
+		      : job_start(&slot->job, item, worker->netns_fd, r->options->verbosity);
+	if (err) {
+		snprintf(text, sizeof(text), "cannot start it: %s", strerror(-err));
+		job_kill(&slot->job);
+		job_free(&slot->job);
+		slot->result = make_result(VERDICT_FAIL, text);
+		slot->state = DONE;
+		return;
+	}
+	slot->kill_ns = 0;
+	slot->state = RUNNING;
+	worker->slot = slot;
+}
+
+static struct slot *next_waiting(struct runner *r)
+{
+	for (unsigned int i = r->reported; i < r->nr_slots; i++) {
+		if (r->slots[i].state == WAITING)
+			return &r->slots[i];
+	}
+	return NULL;
+}
+
+static bool any_in_state(const struct runner *r, enum job_state state)
+{
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		if (r->slots[i].state == state)
+			return true;
+	}
+	return false;
+}
+
+static void start_jobs(struct runner *r)
+{
+	unsigned int workers = r->alone ? 1 : r->nr_workers;
+
+	for (unsigned int i = 0; i < workers && !r->stop; i++) {
+		struct slot *slot;
+
+		while (!r->workers[i].slot && (slot = next_waiting(r))) {
+			if (r->alone && any_in_state(r, SETTLING))
+				return;
+			start_job(r, &r->workers[i], slot);
+		}
+	}
+}
+
+/* ---- Ending ---------------------------------------------------------------------------------- */
+
+static struct worker *worker_of(struct runner *r, const struct slot *slot)
+{
+	for (unsigned int i = 0; i < r->nr_workers; i++) {
+		if (r->workers[i].slot == slot)
+			return &r->workers[i];
+	}
+	return NULL;
+}
+
+static struct slot *slot_of_pid(struct runner *r, pid_t pid)
+{
+	for (unsigned int i = 0; i < r->nr_workers; i++) {
+		struct slot *slot = r->workers[i].slot;
+
+		if (slot && slot->job.pid == pid)
+			return slot;
+	}
+	return NULL;
+}
+
+/* Orphans of the subtests come to this process, which is their subreaper; nobody wants their
+ * status. */
+static void reap(struct runner *r)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct slot *slot = slot_of_pid(r, pid);
+
+		if (slot) {
+			slot->job.reaped = true;
+			slot->job.status = status;
+		}
+	}
+}
+
+static bool is_in_netns(pid_t pid, int netns_fd)
+{
+	struct stat theirs, worker;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	return stat(path, &theirs) == 0 && fstat(netns_fd, &worker) == 0 &&
+	       theirs.st_ino == worker.st_ino;
+}
+
+/* Processes that left the group of their subtest, but not its namespace, and lost their parent. */
+static unsigned int kill_orphans(struct runner *r, int netns_fd)
+{
+	FILE *children = fopen("/proc/thread-self/children", "re");
+	unsigned int n = 0;
+	int pid;
+
+	while (children && fscanf(children, "%d", &pid) == 1) {
+		if (slot_of_pid(r, pid) || !is_in_netns(pid, netns_fd))
+			continue;
+		kill(pid, SIGKILL);
+		n++;
+	}
+	if (children)
+		fclose(children);
+	return n;
+}
+
+/* Wait for sockets to go: those of a process that was just killed, and TCP's last handshakes. */
+static void wait_for_sockets(struct job *job)
+{
+	uint64_t deadline = now_ns() + SETTLE_TIMEOUT_NS;
+
+	do {
+		job->left_sockets = netns_count_sockets(job->netns_fd, job->left_socket,
+							sizeof(job->left_socket));
+		if (job->left_sockets <= 0)
+			return;
+		usleep(SETTLE_LOOK_MS * 1000);
+	} while (now_ns() < deadline);
+}
+
+static void clean_up_after(struct runner *r, struct slot *slot)
+{
+	struct worker *worker = worker_of(r, slot);
+	struct job *job = &slot->job;
+
+	job->end_ns = now_ns();
+	/* Its own death is reaped, so whatever is left in the group is a process too many. */
+	reap(r);
+	if (kill(-job->pid, SIGKILL) == 0)
+		job->left_processes++;
+	job->left_processes += kill_orphans(r, job->netns_fd);
+	reap(r);
+	wait_for_sockets(job);
+
+	/* Sockets of unknown origin, or a child that never ends: leave the namespace to them. */
+	if (job->left_sockets || job->unkillable)
+		close_fd(&worker->netns_fd);
+	worker->slot = NULL;
+	slot->state = SETTLING;
+}
+
+static void finish(struct slot *slot)
+{
+	slot->job.left_objects = job_count_objects(&slot->job);
+	slot->result = job_judge(&slot->job);
+	job_free(&slot->job);
+	slot->state = DONE;
+}
+
+/* What the kernel has said since the last look, and who can have made it say that. */
+static void attribute_splat(struct runner *r, char *splat)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < r->nr_slots; i++)
+		nr += r->slots[i].state == RUNNING || r->slots[i].state == SETTLING;
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		struct slot *slot = &r->slots[i];
+
+		if (slot->state != RUNNING && slot->state != SETTLING)
+			continue;
+		if (nr == 1 && !slot->job.kernel_log)
+			slot->job.kernel_log = strdup(splat);
+		else if (nr > 1 && !slot->splat)
+			slot->splat = strdup(splat);
+	}
+	if (nr == 0)
+		fprintf(stderr, "The kernel complained while no subtest ran:\n%s", splat);
+	free(splat);
+}
+
+static void look_at_kernel_log(struct runner *r)
+{
+	char *splat = splat_read(r->kmsg_fd);
+
+	if (splat)
+		attribute_splat(r, splat);
+}
+
+static void settle(struct slot *slot)
+{
+	if (job_count_objects(&slot->job) && now_ns() - slot->job.end_ns < SETTLE_TIMEOUT_NS)
+		return;
+	finish(slot);
+	if (slot->splat)
+		slot->state = SUSPECT;
+}
+
+/* ---- Deadlines ------------------------------------------------------------------------------- */
+
+static uint64_t watchdog_ns(const struct runner *r)
+{
+	return r->options->watchdog_s ? r->options->watchdog_s * NSEC_PER_SEC : UINT64_MAX;
+}
+
+static void check_deadlines(struct runner *r, struct slot *slot)
+{
+	struct job *job = &slot->job;
+	uint64_t now = now_ns(), age = now - job->start_ns;
+
+	if (!job->said_slow && age > SLOW_AFTER_S * NSEC_PER_SEC) {
+		job->said_slow = true;
+		job_say_slow(job, SLOW_AFTER_S);
+	}
+	if (!slot->kill_ns && age > watchdog_ns(r)) {
+		job->timed_out = true;
+		/* The last look at where it hangs, unless the first one was right now. */
+		if (r->options->watchdog_s != SLOW_AFTER_S)
+			job_say_slow(job, r->options->watchdog_s);
+		slot->kill_ns = now;
+		job_kill(job);
+	}
+	/* SIGKILL does not reach a process that waits for ever inside the kernel. */
+	if (slot->kill_ns && now - slot->kill_ns > KILL_TIMEOUT_NS)
+		job->unkillable = true;
+}
+
+static int ms_until(uint64_t deadline)
+{
+	uint64_t now = now_ns();
+
+	return deadline <= now ? 0 : (int)((deadline - now) / NSEC_PER_MSEC) + 1;
+}
+
+static int shorter(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* How long nothing can happen unless a child ends or a signal comes; -1: for ever. */
+static int sleep_ms(const struct runner *r)
+{
+	int ms = any_in_state(r, SETTLING) ? SETTLE_LOOK_MS : -1;
+
+	for (unsigned int i = 0; i < r->nr_workers; i++) {
+		const struct slot *slot = r->workers[i].slot;
+
+		if (!slot)
+			continue;
+		if (slot->kill_ns)
+			ms = shorter(ms, ms_until(slot->kill_ns + KILL_TIMEOUT_NS));
+		else if (r->options->watchdog_s)
+			ms = shorter(ms, ms_until(slot->job.start_ns + watchdog_ns(r)));
+		if (!slot->job.said_slow)
+			ms = shorter(ms,
+				     ms_until(slot->job.start_ns + SLOW_AFTER_S * NSEC_PER_SEC));
+	}
+	return ms;
+}
+
+/* ---- The loop -------------------------------------------------------------------------------- */
+
+static void on_signal(struct runner *r)
+{
+	struct signalfd_siginfo info;
+
+	while (read(r->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		r->info->interrupted = true;
+		r->stop = true;
+	}
+}
+
+static void wait_for_event(struct runner *r)
+{
+	struct pollfd fds[r->nr_workers + 1];
+
+	fds[0] = (struct pollfd){ .fd = r->signal_fd, .events = POLLIN };
+	for (unsigned int i = 0; i < r->nr_workers; i++) {
+		const struct slot *slot = r->workers[i].slot;
+
+		fds[i + 1] = (struct pollfd){ .fd = slot ? slot->job.pidfd : -1, .events = POLLIN };
+	}
+	poll(fds, r->nr_workers + 1, sleep_ms(r));
+	on_signal(r);
+}
+
+static void handle_workers(struct runner *r)
+{
+	reap(r);
+	for (unsigned int i = 0; i < r->nr_workers; i++) {
+		struct slot *slot = r->workers[i].slot;
+
+		if (!slot)
+			continue;
+		if (!slot->job.reaped)
+			check_deadlines(r, slot);
+		if (slot->job.reaped || slot->job.unkillable)
+			clean_up_after(r, slot);
+	}
+	look_at_kernel_log(r);
+	for (unsigned int i = r->reported; i < r->nr_slots; i++) {
+		if (r->slots[i].state == SETTLING)
+			settle(&r->slots[i]);
+	}
+}
+
+/* Of several runs of a subtest the first failure stays, else the latest one counts. */
+static void report_slot(struct runner *r, unsigned int i)
+{
+	struct plan_item *item = r->plan->order[i];
+	struct result *latest = &r->slots[i].result;
+
+	item->runs++;
+	item->failed_runs += latest->verdict == VERDICT_FAIL;
+	if (item->result.verdict != VERDICT_FAIL) {
+		struct result older = item->result;
+
+		item->result = *latest;
+		*latest = older;
+		latest = &item->result;
+	}
+	for (unsigned int k = 0; k < nr_reporters; k++) {
+		if (reporters[k]->result)
+			reporters[k]->result(r->info, item, latest);
+	}
+	if (latest->verdict == VERDICT_FAIL && r->options->until_fail)
+		r->stop = true;
+	result_free(&r->slots[i].result);
+}
+
+/* In the order of the plan, whatever finishes first. */
+static void report_done(struct runner *r)
+{
+	while (r->reported < r->nr_slots && r->slots[r->reported].state == DONE) {
+		report_slot(r, r->reported);
+		r->reported++;
+		if (r->stop)
+			return;
+	}
+}
+
+static void show_progress(struct runner *r)
+{
+	char name[256] = "";
+
+	for (unsigned int i = 0; i < r->nr_workers; i++) {
+		const struct slot *slot = r->workers[i].slot;
+
+		if (slot)
+			snprintf(name, sizeof(name), "%s/%s", slot->job.item->test->name,
+				 slot->job.item->subtest.name);
+	}
+	for (unsigned int k = 0; k < nr_reporters; k++) {
+		if (reporters[k]->progress)
+			reporters[k]->progress(r->info, r->reported, name);
+	}
+}
+
+/* Run what is WAITING until it is DONE or SUSPECT. */
+static void run_waiting(struct runner *r)
+{
+	while (!r->stop) {
+		start_jobs(r);
+		report_done(r);
+		if (r->stop ||
+		    (!any_in_state(r, RUNNING) && !any_in_state(r, SETTLING) && !next_waiting(r)))
+			return;
+		show_progress(r);
+		wait_for_event(r);
+		handle_workers(r);
+	}
+}
+
+/* On their own, suspects either cause the splat again, or are not the one. */
+static void rerun_suspects(struct runner *r)
+{
+	bool any = any_in_state(r, SUSPECT), found = false;
+
+	if (!any || r->stop)
+		return;
+	r->alone = true;
+	for (unsigned int i = 0; i < r->nr_slots && !r->stop; i++) {
+		struct slot *slot = &r->slots[i];
+		struct result first = slot->result;
+
+		if (slot->state != SUSPECT)
+			continue;
+		slot->state = WAITING;
+		slot->result = (struct result){};
+		while (!r->stop && slot->state != DONE) {
+			start_jobs(r);
+			wait_for_event(r);
+			handle_workers(r);
+		}
+		found |= slot->result.kernel_log != NULL;
+		/* Whatever else it found the first time counts as well. */
+		if (first.verdict == VERDICT_FAIL && slot->result.verdict != VERDICT_FAIL) {
+			result_free(&slot->result);
+			slot->result = first;
+		} else {
+			result_free(&first);
+		}
+	}
+	/* A splat that nobody repeats is still a splat: nobody of them is above suspicion. */
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		struct slot *slot = &r->slots[i];
+
+		if (slot->state == DONE && slot->splat && !found) {
+			result_free(&slot->result);
+			slot->result = make_result(
+				VERDICT_FAIL,
+				"the kernel complained while this and other subtests ran; none of them repeats it on its own");
+			slot->result.kernel_log = slot->splat;
+			slot->splat = NULL;
+		}
+	}
+	r->alone = false;
+	report_done(r);
+}
+
+static void kill_running(struct runner *r)
+{
+	uint64_t deadline = now_ns() + KILL_TIMEOUT_NS;
+
+	for (unsigned int i = 0; i < r->nr_workers; i++) {
+		if (r->workers[i].slot)
+			job_kill(&r->workers[i].slot->job);
+	}
+	for (unsigned int i = 0; i < r->nr_workers; i++) {
+		struct slot *slot = r->workers[i].slot;
+
+		while (slot && !slot->job.reaped && now_ns() < deadline) {
+			struct pollfd pfd = { .fd = slot->job.pidfd, .events = POLLIN };
+
+			poll(&pfd, 1, ms_until(deadline));
+			reap(r);
+		}
+		if (slot)
+			kill_orphans(r, slot->job.netns_fd);
+	}
+	reap(r);
+}
+
+static void free_slots(struct runner *r)
+{
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		if (r->slots[i].state == RUNNING || r->slots[i].state == SETTLING)
+			job_free(&r->slots[i].job);
+		result_free(&r->slots[i].result);
+		free(r->slots[i].splat);
+	}
+	free(r->slots);
+	r->slots = NULL;
+}
+
+static bool run_round(struct runner *r)
+{
+	r->slots = calloc(r->nr_slots + 1, sizeof(*r->slots));
+	r->reported = 0;
+	if (!r->slots)
+		return false;
+	for (unsigned int k = 0; k < nr_reporters; k++) {
+		if (reporters[k]->round)
+			reporters[k]->round(r->info);
+	}
+	run_waiting(r);
+	rerun_suspects(r);
+	kill_running(r);
+	for (unsigned int i = 0; i < r->nr_workers; i++)
+		r->workers[i].slot = NULL;
+	free_slots(r);
+	return true;
+}
+
+/* Signals become events of the loop; SIGCHLD is not needed, since children have pidfds. */
+static int open_signal_fd(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static bool open_runner(struct runner *r)
+{
+	r->nr_slots = r->plan->nr_selected;
+	r->nr_workers = r->options->workers < r->nr_slots ? r->options->workers : r->nr_slots;
+	r->workers = calloc(r->nr_workers + 1, sizeof(*r->workers));
+	r->signal_fd = open_signal_fd();
+	if (!r->workers || r->signal_fd < 0)
+		return false;
+	for (unsigned int i = 0; i < r->nr_workers; i++)
+		r->workers[i].netns_fd = -1;
+	r->kmsg_fd = splat_open();
+	if (r->kmsg_fd < 0)
+		fprintf(stderr, "cannot read /dev/kmsg (%s): kernel warnings will not be noticed\n",
+			strerror(-r->kmsg_fd));
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	return true;
+}
+
+static void close_runner(struct runner *r)
+{
+	for (unsigned int i = 0; i < r->nr_workers; i++)
+		close_fd(&r->workers[i].netns_fd);
+	free(r->workers);
+	close_fd(&r->signal_fd);
+	close_fd(&r->kmsg_fd);
+}
+
+static int exit_code(const struct run_info *info)
+{
+	struct summary sum = summarize(info->plan);
+
+	if (info->interrupted)
+		return EXIT_INTERRUPTED;
+	if (sum.failed || info->missing)
+		return EXIT_FAILED;
+	return sum.passed ? EXIT_PASSED : EXIT_ALL_SKIPPED;
+}
+
+int run_plan(struct run_info *info, struct plan *plan)
+{
+	struct runner r = { .info = info, .plan = plan, .options = info->options };
+	uint64_t start = now_ns();
+	bool ok = open_runner(&r);
+
+	for (info->round = 1; ok && !r.stop; info->round++) {
+		if (info->options->repeat && info->round > info->options->repeat)
+			break;
+		ok = run_round(&r);
+	}
+	info->round--;
+	close_runner(&r);
+	info->duration_ns = now_ns() - start;
+	for (unsigned int k = 0; k < nr_reporters; k++)
+		reporters[k]->end(info);
+	if (!ok) {
+		fprintf(stderr, "cannot set up the runner: %s\n", strerror(errno));
+		return EXIT_SETUP;
+	}
+	return exit_code(info);
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Redirect everything to the socket at key 0 of out_map.
+ *
+ * User space sets the type of the maps (SOCKMAP or SOCKHASH) before it loads the object. The helper
+ * must agree with it, so use_sockhash is read-only data: the verifier knows its value and prunes
+ * the branch whose helper does not take the map.
+ */
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "verdicts.h"
+
+#define SOCKET_MAP(name)                            \
+	struct {                                    \
+		__uint(type, BPF_MAP_TYPE_SOCKMAP); \
+		__uint(max_entries, 2);             \
+		__type(key, __u32);                 \
+		__type(value, __u64);               \
+	} name SEC(".maps")
+
+SOCKET_MAP(in_map);  /* of a sender that does not share a map with the target */
+SOCKET_MAP(out_map); /* of the target, and of the sender that shares its map */
+SOCKET_MAP(nop_map); /* never has a program: makes a socket a sockmap socket, no more */
+
+const volatile bool use_sockhash;
+const volatile __u64 redirect_flags; /* 0 or BPF_F_INGRESS */
+const volatile __u32 parse_len;	     /* length of a parsed message; 0: the skb is the message */
+
+struct verdicts verdicts;
+
+static __always_inline int record(int verdict, __u32 len)
+{
+	count_verdict(&verdicts, verdict, len);
+	return verdict;
+}
+
+SEC("sk_skb/stream_parser")
+int stream_parser(struct __sk_buff *skb)
+{
+	return parse_len ?: skb->len;
+}
+
+/* Serves as BPF_SK_SKB_STREAM_VERDICT and as BPF_SK_SKB_VERDICT. */
+SEC("sk_skb")
+int skb_verdict(struct __sk_buff *skb)
+{
+	__u32 len = skb->len;
+	__u32 key = 0;
+
+	if (use_sockhash)
+		return record(bpf_sk_redirect_hash(skb, &out_map, &key, redirect_flags), len);
+	return record(bpf_sk_redirect_map(skb, &out_map, key, redirect_flags), len);
+}
+
+SEC("sk_msg")
+int msg_verdict(struct sk_msg_md *msg)
+{
+	__u32 len = msg->size;
+	__u32 key = 0;
+
+	if (use_sockhash)
+		return record(bpf_msg_redirect_hash(msg, &out_map, &key, redirect_flags), len);
+	return record(bpf_msg_redirect_map(msg, &out_map, key, redirect_flags), len);
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Runs the tests in prog_tests/; see README.md. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "harness/options.h"
+#include "harness/plan.h"
+#include "harness/probe.h"
+#include "harness/report.h"
+#include "harness/runner.h"
+
+static int complain(int status, const char *text)
+{
+	fprintf(stderr, "test_progs: %s\n", text);
+	return status;
+}
+
+static int list_plan(const struct plan *plan)
+{
+	const struct test *last = NULL;
+
+	for (unsigned int i = 0; i < plan->nr_selected; i++) {
+		const struct plan_item *item = plan->order[i];
+		char number[32];
+
+		if (item->test != last)
+			printf("#%-7u %s\n", item->test_number, item->test->name);
+		last = item->test;
+		snprintf(number, sizeof(number), "%u/%u", item->test_number, item->subtest_number);
+		printf("#%-7s %s/%s\n", number, item->test->name, item->subtest.name);
+	}
+	return fflush(stdout) ? EXIT_SETUP : EXIT_PASSED;
+}
+
+static int count_plan(const struct plan *plan)
+{
+	printf("%u/%u\n", plan_count_selected_tests(plan), plan->nr_selected);
+	return EXIT_PASSED;
+}
+
+/* The features that are required, and that the kernel lacks; NULL: it has them all. */
+static char *find_missing(const struct options *options)
+{
+	char line[512], *text = NULL;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
+
+	for (enum feature f = 0; file && f < NR_FEATURES; f++) {
+		if ((options->require & feature_bit(f)) && !have_feature(f))
+			fprintf(file, "Required: %s\n", feature_missing(f, line, sizeof(line)));
+	}
+	if (file)
+		fclose(file);
+	if (text && *text)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* All that the selected subtests ask for, and what is required anyway. */
+static feature_set find_wanted(const struct options *options, const struct plan *plan)
+{
+	feature_set set = options->require;
+
+	for (unsigned int i = 0; i < plan->nr_selected; i++) {
+		const struct subtest *sub = &plan->order[i]->subtest;
+
+		set |= sub->needs | sub->wants | sub->uses;
+	}
+	return set;
+}
+
+static int begin_reports(const struct run_info *info)
+{
+	for (unsigned int i = 0; i < nr_reporters; i++) {
+		if (reporters[i]->begin && reporters[i]->begin(info))
+			return EXIT_USAGE_ERROR;
+	}
+	return EXIT_PASSED;
+}
+
+static int preflight_and_run(const struct options *options, struct plan *plan)
+{
+	struct run_info info = { .options = options, .plan = plan };
+	char text[512];
+	struct utsname uts;
+	char *missing;
+	int status = begin_reports(&info);
+
+	if (status)
+		return status;
+	if (probe_features(find_wanted(options, plan), text, sizeof(text)) != PREFLIGHT_OK)
+		return complain(EXIT_SETUP, text);
+	uname(&uts);
+	snprintf(info.kernel, sizeof(info.kernel), "%s", uts.release);
+	info.missing = missing = find_missing(options);
+	status = run_plan(&info, plan);
+	free(missing);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct plan *plan = plan_create();
+	struct options options;
+	char error[512];
+	int status;
+
+	if (!plan)
+		return complain(EXIT_SETUP, "cannot make a plan of the tests");
+	options_parse(&options, argc, argv);
+	if (selection_apply(options.selection, plan, error, sizeof(error))) {
+		plan_set_order(plan, options.shuffle ? &options.seed : NULL);
+		status = options.list	 ? list_plan(plan)
+			 : options.count ? count_plan(plan)
+					 : preflight_and_run(&options, plan);
+	} else {
+		status = complain(EXIT_NO_MATCH, error);
+	}
+	options_free(&options);
+	plan_free(plan);
+	return status;
+}
