@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 #   make           build ./test_progs
+#   make run       install what is missing, build, run everything on this kernel
+#   make run-vm    the same on a Debian kernel in QEMU
+#   make check     the tests of the project itself, then both of the above
+#   make deps      only install what is missing (Debian; as root)
 #
 # V=1 shows the commands, CC=clang builds with clang. All that is generated is in .output/; a new file
 # in progs/, prog_tests/ or harness/ is picked up by itself.
@@ -26,7 +30,7 @@ OBJS	:= $(SRCS:%.c=$(OUT)/%.o)
 Q	:= $(if $(V),,@)
 say	 = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
-all: test_progs
+all: test_progs $(OUT)/init
 
 # The program is generated, hence in $(OUT); the link is what people type.
 test_progs: $(OUT)/test_progs
@@ -53,6 +57,26 @@ $(OUT)/%.skel.h: $(OUT)/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@
 
+$(OUT)/init: vm/init.c Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -static $< -o $@
+
+deps:
+	$(Q)tests/deps.sh
+
+run: deps
+	$(Q)$(MAKE) --no-print-directory all
+	./test_progs
+
+run-vm: deps
+	$(Q)$(MAKE) --no-print-directory all
+	./vmtest.sh
+
+check: deps
+	$(Q)$(MAKE) --no-print-directory all
+	tests/check.sh
+
 format:
 	clang-format -i $(wildcard *.[ch] */*.[ch])
 
@@ -62,4 +86,4 @@ clean:
 -include $(OBJS:.o=.d) $(SKELS:.skel.h=.bpf.d)
 .PRECIOUS: $(OUT)/%.bpf.o
 .DELETE_ON_ERROR:
-.PHONY: all format clean
+.PHONY: all deps run run-vm check format clean

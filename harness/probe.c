@@ -136,10 +136,9 @@ static int probe_socket(const struct sock_kind *kind)
 	return make_pair(kind, &pair);
 }
 
-static int insert_mapped(int map_fd, const struct sock_pair *pair)
+static int insert_mapped(int map_fd, uint32_t key, const struct sock_pair *pair)
 {
 	uint64_t value = pair->mapped;
-	uint32_t key = 0;
 
 	return bpf_map_update_elem(map_fd, &key, &value, BPF_ANY) ? -errno : 0;
 }
@@ -151,7 +150,7 @@ static int probe_insert(const struct sock_kind *kind)
 
 	if (map_fd < 0)
 		return -errno;
-	return make_pair(kind, &pair) ?: insert_mapped(map_fd, &pair);
+	return make_pair(kind, &pair) ?: insert_mapped(map_fd, 0, &pair);
 }
 
 /* A reader in recv(2), since poll(2) is what the tests are to judge. */
@@ -169,10 +168,29 @@ static int start_recv(struct reader **reader, int fd, char *buf, size_t len, int
 	return reader_start(reader, &request);
 }
 
-/* A pair, sent data to its mapped end, which redirects to itself what it receives. */
-static int make_self_redirect(const struct sock_kind *kind, struct sock_pair *pair)
+/* What in.mapped receives goes to out.mapped: a socket's own data could be counted elsewhere. */
+struct probe_redirect {
+	struct sock_pair in, out;
+};
+
+#define PROBE_REDIRECT_NONE                    \
+	{                                      \
+		SOCK_PAIR_NONE, SOCK_PAIR_NONE \
+	}
+#define __auto_redirect __attribute__((cleanup(close_redirect)))
+
+static void close_redirect(struct probe_redirect *r)
 {
-	return make_pair(kind, pair) ?: insert_mapped(bpf_map__fd(skel->maps.out_map), pair);
+	close_pair(&r->in);
+	close_pair(&r->out);
+}
+
+static int make_redirect(const struct sock_kind *kind, struct probe_redirect *r)
+{
+	int map_fd = bpf_map__fd(skel->maps.out_map);
+
+	return make_pair(kind, &r->in) ?: make_pair(kind, &r->out) ?:
+	       insert_mapped(map_fd, 0, &r->out) ?: insert_mapped(map_fd, 1, &r->in);
 }
 
 static int send_zeros(int fd, size_t len)
@@ -212,19 +230,20 @@ static int wait_for_data(int fd)
 
 static int probe_fionread(const struct sock_kind *kind)
 {
-	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
-	int err = make_self_redirect(kind, &pair) ?: send_zeros(pair.peer, 16);
+	struct probe_redirect r __auto_redirect = PROBE_REDIRECT_NONE;
+	int err = make_redirect(kind, &r) ?: send_zeros(r.in.peer, 16);
 
-	err = err ?: wait_for_data(pair.mapped);
+	err = err ?: wait_for_data(r.out.mapped);
 	if (err)
 		return err;
-	return bytes_readable(pair.mapped) == 16 ? 0 : -EOPNOTSUPP;
+	return bytes_readable(r.out.mapped) == 16 ? 0 : -EOPNOTSUPP;
 }
 
 static int probe_fionread_native(const struct sock_kind *kind)
 {
 	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
-	int err = make_pair(kind, &pair) ?: insert_mapped(bpf_map__fd(skel->maps.nop_map), &pair);
+	int err =
+		make_pair(kind, &pair) ?: insert_mapped(bpf_map__fd(skel->maps.nop_map), 0, &pair);
 
 	err = err ?: send_zeros(pair.peer, 16) ?: wait_for_data(pair.mapped);
 	if (err)
@@ -234,34 +253,34 @@ static int probe_fionread_native(const struct sock_kind *kind)
 
 static int probe_recv_wakeup(const struct sock_kind *kind)
 {
-	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	struct probe_redirect r __auto_redirect = PROBE_REDIRECT_NONE;
 	struct reader *reader;
 	char buf[64];
-	int err = make_self_redirect(kind, &pair);
+	int err = make_redirect(kind, &r);
 	ssize_t n;
 
-	err = err ?: start_recv(&reader, pair.mapped, buf, sizeof(buf), 0);
+	err = err ?: start_recv(&reader, r.out.mapped, buf, sizeof(buf), 0);
 	if (err)
 		return err;
-	err = send_zeros(pair.peer, 16);
+	err = send_zeros(r.in.peer, 16);
 	n = reader_finish(reader, NULL);
 	return err ?: n < 0 ? (int)n : 0;
 }
 
 static int probe_boundaries(const struct sock_kind *kind)
 {
-	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	struct probe_redirect r __auto_redirect = PROBE_REDIRECT_NONE;
 	unsigned int before = skel->bss->verdicts.count[SK_PASS];
 	char buf[64];
-	int err = make_self_redirect(kind, &pair);
+	int err = make_redirect(kind, &r);
 
-	err = err ?: send_zeros(pair.peer, 16) ?: send_zeros(pair.peer, 32);
-	err = err ?: wait_for_verdicts(before + 2) ?: wait_for_data(pair.mapped);
+	err = err ?: send_zeros(r.in.peer, 16) ?: send_zeros(r.in.peer, 32);
+	err = err ?: wait_for_verdicts(before + 2) ?: wait_for_data(r.out.mapped);
 	/* The second one has its verdict, but may be on its way: it comes after the first. */
 	usleep(1000);
 	if (err)
 		return err;
-	return recv(pair.mapped, buf, sizeof(buf), MSG_DONTWAIT) == 16 ? 0 : -EMSGSIZE;
+	return recv(r.out.mapped, buf, sizeof(buf), MSG_DONTWAIT) == 16 ? 0 : -EMSGSIZE;
 }
 
 static const struct probe {
