@@ -286,9 +286,12 @@ int bytes_readable(int fd)
 #define LOOK_INTERVAL_MS 25
 #define LOOKS_TO_BE_SURE 20
 
-/* Looking takes the lock of the socket: where all is well the reader is back long before the first.
- */
+/* Looking takes the lock of the socket, so a reader that is on time is left alone. */
 #define FIRST_LOOK_MS 100
+
+/* Where there is nothing to see for a while, looking less often does, until the timeout. */
+#define IDLE_LOOKS	      20
+#define IDLE_LOOK_INTERVAL_MS 250
 
 /* How long a reader may take to fall asleep, and to end once it has been interrupted. */
 #define READER_TIMEOUT_NS (10 * NSEC_PER_SEC)
@@ -576,14 +579,16 @@ static bool watch(struct reader *r, struct recv_report *report)
 {
 	uint64_t deadline = now_ns() + r->request.timeout_ms * NSEC_PER_MSEC;
 	struct sightings seen = {};
+	unsigned int idle = 0;
 
 	if (reader_done(r, FIRST_LOOK_MS))
 		return true;
-	while (!reader_done(r, LOOK_INTERVAL_MS)) {
+	while (!reader_done(r, idle > IDLE_LOOKS ? IDLE_LOOK_INTERVAL_MS : LOOK_INTERVAL_MS)) {
 		if (look(r, &seen, report))
 			return false;
+		idle = seen.here || seen.there ? 0 : idle + 1;
 		/* A look that saw something is followed up, even past the deadline. */
-		if (now_ns() > deadline && !seen.here && !seen.there) {
+		if (now_ns() > deadline && idle) {
 			report->fate = RECV_LOST;
 			return false;
 		}

@@ -14,6 +14,20 @@
 
 #define MESSAGE_MAX 4096
 
+/*
+ * Once data was lost the subtest has failed, and what follows only adds detail: it need not be
+ * waited for as patiently. Else a subtest of many cases would end in its watchdog, which tells
+ * less.
+ */
+#define IMPATIENT_MS 1000
+
+static bool lost_data;
+
+static unsigned int timeout_ms(void)
+{
+	return lost_data && io_timeout_ms > IMPATIENT_MS ? IMPATIENT_MS : io_timeout_ms;
+}
+
 /* Keys of the maps: the target is where the programs look for it. */
 #define KEY_OUT 0
 #define KEY_IN	1
@@ -230,7 +244,7 @@ static void expect_verdict(struct topology *t, int verdict, size_t len)
 /* A verdict may come from a work queue: wait for the last one that is due. */
 static void wait_for_verdicts(const struct topology *t)
 {
-	uint64_t deadline = now_ns() + io_timeout_ms * NSEC_PER_MSEC;
+	uint64_t deadline = now_ns() + timeout_ms() * NSEC_PER_MSEC;
 	const struct verdicts *v = verdicts_of(t);
 
 	while ((read_counter(&v->count[SK_PASS]) < t->count[SK_PASS] ||
@@ -334,16 +348,23 @@ static bool check_all_empty(const struct topology *t)
 }
 
 /* The read has to have worked; where it did not, say what became of the data. */
-static bool check_read(const struct topology *t, ssize_t n, const struct recv_report *report)
+static bool check_received(const char *what, ssize_t n, const struct recv_report *report,
+			   const char *found_at)
 {
 	char text[256];
 
 	if (n >= 0)
-		return CHECK(n > 0, "%s: read: end of stream", t->direction);
+		return CHECK(n > 0, "%s: read: end of stream", what);
+	lost_data |= report->fate == RECV_LOST;
 	recv_report_text(report, text, sizeof(text));
-	return CHECK_OK(n, "%s: read: %s: %s%s%s", t->direction, strerror((int)-n), text,
-			report->found_at >= 0 ? ": " : "",
-			report->found_at >= 0 ? name_of(t, report->found_at) : "");
+	return CHECK_OK(n, "%s: read: %s: %s%s%s", what, strerror((int)-n), text,
+			*found_at ? ": " : "", found_at);
+}
+
+static bool check_read(const struct topology *t, ssize_t n, const struct recv_report *report)
+{
+	return check_received(t->direction, n, report,
+			      report->fate == RECV_MISDIRECTED ? name_of(t, report->found_at) : "");
 }
 
 static bool can_count(const struct topology *t)
@@ -381,8 +402,7 @@ static ssize_t read_rest(const struct topology *t, char *buf, size_t len, size_t
 {
 	while (got < len) {
 		struct recv_report report;
-		ssize_t n =
-			recv_timeout(t->target, buf + got, len - got, 0, io_timeout_ms, &report);
+		ssize_t n = recv_timeout(t->target, buf + got, len - got, 0, timeout_ms(), &report);
 
 		if (!check_read(t, n, &report))
 			return n < 0 ? n : (ssize_t)got;
@@ -421,7 +441,7 @@ static bool deliver(struct topology *t, const struct message *sent, const struct
 		.len = sizeof(buf),
 		.flags = how == WAIT_RECV ? 0 : MSG_PEEK,
 		.how = how,
-		.timeout_ms = io_timeout_ms,
+		.timeout_ms = timeout_ms(),
 		.others = others,
 		.nr_others = list_others(t, others),
 	};
@@ -486,7 +506,7 @@ static bool check_queue(struct topology *t)
 		bool whole = keeps_boundaries(t->redirect->out) && target_can(t, FEAT_BOUNDARIES);
 		struct recv_report report;
 		ssize_t n = recv_timeout(t->target, buf, whole ? sizeof(buf) : sent[i].len, 0,
-					 io_timeout_ms, &report);
+					 timeout_ms(), &report);
 
 		if (!check_read(t, n, &report) || !check_message(t, &sent[i], buf, n, false))
 			return false;
@@ -564,24 +584,22 @@ static bool check_dropped(struct topology *t)
 static bool send_across(int from, int to, const char *what)
 {
 	struct recv_report report;
-	char buf[MESSAGE_MAX], text[256];
+	char buf[MESSAGE_MAX];
 	struct message m;
 	ssize_t n;
 
 	fill(&m, 100);
-	if (!CHECK_EQ(send_message(from, &m, 0), m.len, "ordinary traffic %s: send", what))
+	if (!CHECK_EQ(send_message(from, &m, 0), m.len, "%s: send", what))
 		return false;
-	n = recv_timeout(to, buf, sizeof(buf), 0, io_timeout_ms, &report);
-	if (n < 0)
-		return CHECK_OK(n, "ordinary traffic %s: read: %s: %s", what, strerror((int)-n),
-				recv_report_text(&report, text, sizeof(text)));
-	return CHECK_BYTES(buf, n, m.bytes, m.len, "ordinary traffic %s: received", what);
+	n = recv_timeout(to, buf, sizeof(buf), 0, timeout_ms(), &report);
+	return check_received(what, n, &report, "") &&
+	       CHECK_BYTES(buf, n, m.bytes, m.len, "%s: received", what);
 }
 
 void check_traffic(const struct sock_pair *pair)
 {
-	if (send_across(pair->peer, pair->mapped, "to the mapped end"))
-		send_across(pair->mapped, pair->peer, "to the peer");
+	if (send_across(pair->peer, pair->mapped, "ordinary traffic to the mapped end"))
+		send_across(pair->mapped, pair->peer, "ordinary traffic to the peer");
 }
 
 static void describe(const struct redirect *r)

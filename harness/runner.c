@@ -297,12 +297,12 @@ static void look_at_kernel_log(struct runner *r)
 		attribute_splat(r, splat);
 }
 
-static void settle(struct slot *slot)
+static void settle(const struct runner *r, struct slot *slot)
 {
 	if (job_count_objects(&slot->job) && now_ns() - slot->job.end_ns < SETTLE_TIMEOUT_NS)
 		return;
 	finish(slot);
-	if (slot->splat)
+	if (slot->splat && !r->alone)
 		slot->state = SUSPECT;
 }
 
@@ -410,7 +410,7 @@ static void handle_workers(struct runner *r)
 	look_at_kernel_log(r);
 	for (unsigned int i = r->reported; i < r->nr_slots; i++) {
 		if (r->slots[i].state == SETTLING)
-			settle(&r->slots[i]);
+			settle(r, &r->slots[i]);
 	}
 }
 
@@ -481,49 +481,62 @@ static void run_waiting(struct runner *r)
 	}
 }
 
-/* On their own, suspects either cause the splat again, or are not the one. */
-static void rerun_suspects(struct runner *r)
+/* Once more, with nothing beside it. */
+static void rerun_alone(struct runner *r, struct slot *slot)
 {
-	bool any = any_in_state(r, SUSPECT), found = false;
-
-	if (!any || r->stop)
-		return;
-	r->alone = true;
-	for (unsigned int i = 0; i < r->nr_slots && !r->stop; i++) {
-		struct slot *slot = &r->slots[i];
-		struct result first = slot->result;
-
-		if (slot->state != SUSPECT)
-			continue;
-		slot->state = WAITING;
-		slot->result = (struct result){};
-		while (!r->stop && slot->state != DONE) {
-			start_jobs(r);
-			wait_for_event(r);
-			handle_workers(r);
-		}
-		found |= slot->result.kernel_log != NULL;
-		/* Whatever else it found the first time counts as well. */
-		if (first.verdict == VERDICT_FAIL && slot->result.verdict != VERDICT_FAIL) {
-			result_free(&slot->result);
-			slot->result = first;
-		} else {
-			result_free(&first);
-		}
+	result_free(&slot->result);
+	slot->state = WAITING;
+	while (!r->stop && slot->state != DONE) {
+		start_jobs(r);
+		wait_for_event(r);
+		handle_workers(r);
 	}
-	/* A splat that nobody repeats is still a splat: nobody of them is above suspicion. */
+}
+
+/* One that failed by itself as well is the likely cause, and has failed anyway: once is enough. */
+static void convict(struct slot *slot)
+{
+	free(slot->result.kernel_log);
+	slot->result.kernel_log = slot->splat;
+	slot->splat = NULL;
+	slot->state = DONE;
+}
+
+/* A splat that none of them repeats is still a splat, so none of them is above suspicion. */
+static void blame_all(struct runner *r)
+{
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
 		struct slot *slot = &r->slots[i];
 
-		if (slot->state == DONE && slot->splat && !found) {
-			result_free(&slot->result);
-			slot->result = make_result(
-				VERDICT_FAIL,
-				"the kernel complained while this and other subtests ran; none of them repeats it on its own");
-			slot->result.kernel_log = slot->splat;
-			slot->splat = NULL;
-		}
+		if (slot->state != DONE || !slot->splat)
+			continue;
+		result_free(&slot->result);
+		slot->result = make_result(
+			VERDICT_FAIL,
+			"the kernel complained while this and other subtests ran; none of them repeats it on its own");
+		slot->result.kernel_log = slot->splat;
+		slot->splat = NULL;
 	}
+}
+
+/* On their own, suspects either cause the splat again, or are not the one. */
+static void rerun_suspects(struct runner *r)
+{
+	bool found = false, any = false;
+
+	r->alone = true;
+	for (unsigned int i = 0; i < r->nr_slots && !r->stop; i++) {
+		if (r->slots[i].state != SUSPECT)
+			continue;
+		any = true;
+		if (r->slots[i].result.verdict == VERDICT_FAIL)
+			convict(&r->slots[i]);
+		else
+			rerun_alone(r, &r->slots[i]);
+		found |= r->slots[i].result.kernel_log != NULL;
+	}
+	if (any && !found && !r->stop)
+		blame_all(r);
 	r->alone = false;
 	report_done(r);
 }

@@ -17,24 +17,25 @@
 INCLUDE_TEXT(deny_text, "vm/splat.deny");
 INCLUDE_TEXT(allow_text, "vm/splat.allow");
 
-#define PATTERNS_MAX 64
-#define TEXT_MAX     (16 * 1024)
-#define RECORD_MAX   8192 /* of /dev/kmsg: CONSOLE_EXT_LOG_MAX */
+#define TEXT_MAX   (8 * 1024)
+#define RECORD_MAX 8192 /* of /dev/kmsg: CONSOLE_EXT_LOG_MAX */
 
 struct patterns {
-	regex_t regex[PATTERNS_MAX];
-	unsigned int nr;
+	regex_t *regex;
+	size_t nr;
 };
 
 static struct patterns deny, allow;
 
 static void add_pattern(struct patterns *patterns, const char *text)
 {
-	if (patterns->nr == PATTERNS_MAX ||
+	patterns->regex = reallocarray(patterns->regex, patterns->nr + 1, sizeof(regex_t));
+	/* The patterns are a part of the program: if one is broken, nothing it says can be trusted.
+	 */
+	if (!patterns->regex ||
 	    regcomp(&patterns->regex[patterns->nr], text, REG_EXTENDED | REG_NOSUB)) {
-		/* Part of the program: broken for everybody, at once. */
 		fprintf(stderr, "bad pattern for kernel messages: %s\n", text);
-		exit(3);
+		abort();
 	}
 	patterns->nr++;
 }
@@ -54,19 +55,24 @@ static void compile(struct patterns *patterns, const char *text)
 
 static bool matches_any(const struct patterns *patterns, const char *message)
 {
-	for (unsigned int i = 0; i < patterns->nr; i++) {
+	for (size_t i = 0; i < patterns->nr; i++) {
 		if (regexec(&patterns->regex[i], message, 0, NULL, 0) == 0)
 			return true;
 	}
 	return false;
 }
 
+static void compile_once(void)
+{
+	if (deny.nr)
+		return;
+	compile(&deny, deny_text);
+	compile(&allow, allow_text);
+}
+
 bool splat_matches(const char *message)
 {
-	if (deny.nr == 0) {
-		compile(&deny, deny_text);
-		compile(&allow, allow_text);
-	}
+	compile_once();
 	return matches_any(&deny, message) && !matches_any(&allow, message);
 }
 
@@ -74,6 +80,8 @@ int splat_open(void)
 {
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
+	/* Now, not when the first message comes: a broken pattern shows on any kernel then. */
+	compile_once();
 	if (fd < 0)
 		return -errno;
 	lseek(fd, 0, SEEK_END);
@@ -104,11 +112,33 @@ static ssize_t next_record(int kmsg_fd, char *record, size_t size)
 	return n < 0 ? 0 : n;
 }
 
+/* The first splat, with the registers and the call trace that follow it, and how many more came. */
+struct splat {
+	char *text;
+	size_t used;
+	bool over; /* its trace has ended */
+	unsigned int more;
+};
+
+static void add_message(struct splat *splat, const char *message)
+{
+	bool begins = splat_matches(message);
+
+	if (!splat->text && begins)
+		splat->text = calloc(1, TEXT_MAX);
+	else if (splat->over)
+		splat->more += begins;
+	if (!splat->text || splat->over)
+		return;
+	splat->used += snprintf(splat->text + splat->used, TEXT_MAX - splat->used, "%s\n", message);
+	splat->over = strstr(message, "---[ end trace") || splat->used >= TEXT_MAX;
+}
+
 char *splat_read(int kmsg_fd)
 {
 	char record[RECORD_MAX + 1];
-	char *text = NULL;
-	size_t used = 0;
+	struct splat splat = {};
+	char *text;
 	ssize_t n;
 
 	while (kmsg_fd >= 0 && (n = next_record(kmsg_fd, record, sizeof(record))) > 0) {
@@ -116,13 +146,11 @@ char *splat_read(int kmsg_fd)
 
 		record[n] = '\0';
 		message = message_of(record);
-		if (!message)
-			continue;
-		if (!text && splat_matches(message))
-			text = calloc(1, TEXT_MAX);
-		/* What follows the first line, the registers and the call trace, is wanted too. */
-		if (text && used < TEXT_MAX)
-			used += snprintf(text + used, TEXT_MAX - used, "%s\n", message);
+		if (message)
+			add_message(&splat, message);
 	}
+	if (!splat.more || asprintf(&text, "%s[and %u more]\n", splat.text, splat.more) < 0)
+		return splat.text;
+	free(splat.text);
 	return text;
 }

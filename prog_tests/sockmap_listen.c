@@ -853,8 +853,14 @@ static const struct fix fix_user_data[] = {
 	{},
 };
 
+static const struct fix fix_strparser[] = {
+	{ "7e96ec0e6605", "bpf, sockmap: Fix map type error in sock_map_del_link" },
+	{},
+};
+
 static const struct fix fix_partial[] = {
 	{ "7303524e04af", "skmsg: Lose offset info in sk_psock_skb_ingress" },
+	{ "7e96ec0e6605", "bpf, sockmap: Fix map type error in sock_map_del_link" },
 	{},
 };
 
@@ -863,9 +869,17 @@ static const struct fix fix_readable[] = {
 	{},
 };
 
-static const struct fix fix_readable_and_oob[] = {
+static const struct fix fix_unix_stream[] = {
 	{ "af493388950b", "net: Implement ->sock_is_readable() for UDP and AF_UNIX" },
 	{ "638f32604385", "af_unix: Disable MSG_OOB handling for sockets in sockmap/sockhash" },
+	{},
+};
+
+static const struct fix fix_inet_unix[] = {
+	{ "af493388950b", "net: Implement ->sock_is_readable() for UDP and AF_UNIX" },
+	{ "638f32604385", "af_unix: Disable MSG_OOB handling for sockets in sockmap/sockhash" },
+	{ "b40cc5adaa80", "bpf, sockmap: Fix incorrect copied_seq calculation" },
+	{ "929e30f93125", "bpf, sockmap: Fix FIONREAD for sockmap" },
 	{},
 };
 
@@ -925,7 +939,9 @@ static const struct row operations[] = {
 
 static const struct row tcp_redirections[] = {
 	{ .name = "test_skb_redir_to_connected", .cases = skb_to_connected, .guards = fix_partial },
-	{ .name = "test_skb_redir_to_listening", .cases = skb_to_listening },
+	{ .name = "test_skb_redir_to_listening",
+	  .cases = skb_to_listening,
+	  .guards = fix_strparser },
 	{ .name = "test_msg_redir_to_connected", .cases = msg_to_connected },
 	{ .name = "test_msg_redir_to_listening", .cases = msg_to_listening },
 	{},
@@ -946,9 +962,7 @@ static const struct row reuseport[] = {
 
 static const struct row skb_redirections[] = {
 	{ .name = "test_udp_redir", .cases = udp_to_udp, .guards = fix_readable },
-	{ .name = "test_udp_unix_redir",
-	  .cases = inet_to_unix_and_back,
-	  .guards = fix_readable_and_oob },
+	{ .name = "test_udp_unix_redir", .cases = inet_to_unix_and_back, .guards = fix_inet_unix },
 	{},
 };
 
@@ -960,7 +974,7 @@ static const struct row unix_redirections[] = {
 	{ .name = "test_unix_redir",
 	  .suffix = "stream",
 	  .cases = unix_stream,
-	  .guards = fix_readable_and_oob },
+	  .guards = fix_unix_stream },
 	{},
 };
 
