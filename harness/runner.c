@@ -106,6 +106,7 @@ static void start_job(struct runner *r, struct worker *worker, struct slot *slot
 
 	if (lacks_features(r, slot, item))
 		return;
+	splat_mark_start(item->test->name, item->subtest.name);
 	if (worker->netns_fd < 0)
 		worker->netns_fd = netns_create();
 	err = worker->netns_fd < 0

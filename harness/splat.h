@@ -14,6 +14,13 @@ int splat_open(void);
  */
 char *splat_read(int kmsg_fd);
 
+/*
+ * Leave "test_progs: start NAME" in the kernel's log, if KMSG_MARKS is in the environment: a
+ * console that ends in a crash then tells what was running. Not by default, since other people read
+ * that log.
+ */
+void splat_mark_start(const char *test, const char *subtest);
+
 /* Whether one message, without its time stamp, is a splat. */
 bool splat_matches(const char *message);
 

@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's first process: prepares the machine, runs test_progs, and reports over serial lines.
+ *
+ *   ttyS0  the kernel's console; nothing is written to it here, except through /dev/kmsg
+ *   ttyS1  control: lines "VMTEST <nonce> <phase> ...", and the contents of the files handed back
+ *   ttyS2  what the tests write to stdout and stderr, byte for byte
+ *
+ * The phases, in order: BOOT <release>, NOTE <text> (any number), TESTS-START, then DONE <rc> or
+ * DONE signal <n>, FILE <name> <size> followed by that many bytes, and END. The nonce comes from the
+ * kernel's command line, so that a line which the tests happen to print is not taken for a verdict.
+ *
+ * What vmtest.sh puts into the initramfs, besides the binary:
+ *
+ *   /args     arguments of test_progs, each ended by a NUL
+ *   /modules  modules to load, in that order, one path a line
+ *   /collect  files to hand back: a name and a path, each ended by a NUL
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define NONCE_PARAM "vmtest.nonce="
+
+static char nonce[64] = "none";
+static int control_fd = -1;
+static int output_fd = -1;
+
+/* A file in memory; data always has a NUL behind its last byte. */
+struct blob {
+	char *data;
+	size_t len;
+};
+
+/* ---- Talking to the host --------------------------------------------------------------------- */
+
+static bool write_all(int fd, const char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		data += n;
+		len -= n;
+	}
+	return true;
+}
+
+/* The line feed in front ends whatever a test may have left on the line. */
+__attribute__((format(printf, 1, 2))) static void control(const char *fmt, ...)
+{
+	char text[512], line[640];
+	va_list ap;
+	int len;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	len = snprintf(line, sizeof(line), "\nVMTEST %s %s\n", nonce, text);
+	write_all(control_fd, line, len);
+}
+
+/* A kernel message; level 4 is printed on the console under loglevel=6. */
+static void kernel_log(const char *text)
+{
+	char line[256];
+	int len = snprintf(line, sizeof(line), "<4>vmtest: %s %s\n", nonce, text);
+	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	write_all(fd, line, len);
+	close(fd);
+}
+
+/* With -no-reboot, QEMU exits when the guest restarts. */
+static void __attribute__((noreturn)) restart(void)
+{
+	sync();
+	reboot(RB_AUTOBOOT);
+	for (;;)
+		pause();
+}
+
+static void __attribute__((noreturn)) die(const char *what)
+{
+	char text[200];
+
+	snprintf(text, sizeof(text), "init: %s: %s", what, strerror(errno));
+	kernel_log(text);
+	dprintf(STDERR_FILENO, "vmtest: %s\n", text);
+	if (control_fd >= 0)
+		control("FATAL %s", text);
+	restart();
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+static void blob_append(struct blob *b, const char *data, size_t len)
+{
+	char *grown = realloc(b->data, b->len + len + 1);
+
+	if (!grown)
+		die("out of memory");
+	memcpy(grown + b->len, data, len);
+	grown[b->len + len] = '\0';
+	b->data = grown;
+	b->len += len;
+}
+
+/* A whole file; data stays NULL if it cannot be opened. */
+static struct blob read_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct blob b = {};
+	char chunk[65536];
+	ssize_t n;
+
+	if (fd < 0)
+		return b;
+	blob_append(&b, "", 0);
+	while ((n = read(fd, chunk, sizeof(chunk))) > 0)
+		blob_append(&b, chunk, n);
+	close(fd);
+	return b;
+}
+
+/* The NUL-ended strings of a blob, as an argument vector with `first` in front. */
+static char **split_strings(struct blob *b, char *first)
+{
+	char **vec = NULL, *s = b->data;
+	size_t n = 0;
+
+	do {
+		vec = realloc(vec, (n + 2) * sizeof(*vec));
+		if (!vec)
+			die("out of memory");
+		vec[n++] = first;
+		first = s;
+		if (s && s < b->data + b->len)
+			s += strlen(s) + 1;
+		else
+			first = NULL;
+	} while (first);
+	vec[n] = NULL;
+	return vec;
+}
+
+static void write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	write_all(fd, text, strlen(text));
+	close(fd);
+}
+
+/* ---- Preparing the machine ------------------------------------------------------------------- */
+
+/* True unless the host has put files there, which a mount would hide. */
+static bool is_empty_dir(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	bool empty = true;
+
+	if (!dir)
+		return true;
+	while (empty && (entry = readdir(dir)))
+		empty = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+	closedir(dir);
+	return empty;
+}
+
+static void mount_filesystems(void)
+{
+	static const struct {
+		const char *type, *where;
+		bool required;
+	} mounts[] = {
+		{ "proc", "/proc", true },
+		{ "sysfs", "/sys", true },
+		{ "devtmpfs", "/dev", true },
+		{ "tmpfs", "/dev/shm", false },
+		{ "tmpfs", "/tmp", false },
+		{ "tmpfs", "/run", false },
+		{ "bpf", "/sys/fs/bpf", false },
+		{ "cgroup2", "/sys/fs/cgroup", false },
+		{ "debugfs", "/sys/kernel/debug", false },
+		{ "tracefs", "/sys/kernel/tracing", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+		mkdir(mounts[i].where, 0755);
+		if (!strcmp(mounts[i].type, "tmpfs") && !is_empty_dir(mounts[i].where))
+			continue;
+		if (mount(mounts[i].type, mounts[i].where, mounts[i].type, 0, NULL) &&
+		    mounts[i].required)
+			die(mounts[i].where);
+	}
+	chmod("/tmp", 01777);
+}
+
+static void read_nonce(void)
+{
+	struct blob cmdline = read_file("/proc/cmdline");
+	char *value = cmdline.data ? strstr(cmdline.data, NONCE_PARAM) : NULL;
+
+	if (value)
+		sscanf(value + strlen(NONCE_PARAM), "%63[0-9a-zA-Z]", nonce);
+	free(cmdline.data);
+}
+
+static int open_port(const char *path)
+{
+	int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	struct termios tio;
+
+	if (fd < 0 || tcgetattr(fd, &tio))
+		return -1;
+	cfmakeraw(&tio);
+	tio.c_cflag |= CLOCAL;
+	cfsetspeed(&tio, B115200);
+	tcsetattr(fd, TCSANOW, &tio);
+	fcntl(fd, F_SETFL, 0);
+	return fd;
+}
+
+/* The console stays open for good: without a reader its line would not answer to sysrq. */
+static void open_ports(void)
+{
+	int console = open("/dev/console", O_RDWR | O_NOCTTY);
+
+	if (console >= 0)
+		for (int fd = 0; fd < 3; fd++)
+			dup2(console, fd);
+	control_fd = open_port("/dev/ttyS1");
+	if (control_fd < 0)
+		die("/dev/ttyS1");
+	output_fd = open_port("/dev/ttyS2");
+	if (output_fd < 0)
+		die("/dev/ttyS2");
+}
+
+static void report_boot(void)
+{
+	struct utsname uts;
+
+	uname(&uts);
+	control("BOOT %s", uts.release);
+}
+
+static void raise_limits(void)
+{
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	const struct rlimit files = { 65536, 65536 };
+
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	setrlimit(RLIMIT_NOFILE, &files);
+	write_text("/proc/sys/net/core/bpf_jit_enable", "1");
+}
+
+static void bring_up_loopback(void)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &ifr))
+		control("NOTE lo is down: %s", strerror(errno));
+	close(fd);
+}
+
+static void load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST))
+		control("NOTE module %s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static void load_modules(void)
+{
+	struct blob list = read_file("/modules");
+	char *save, *path = list.data ? strtok_r(list.data, "\n", &save) : NULL;
+
+	for (; path; path = strtok_r(NULL, "\n", &save))
+		load_module(path);
+	free(list.data);
+}
+
+/* ---- Running the tests ----------------------------------------------------------------------- */
+
+static void __attribute__((noreturn)) exec_tests(int out, const sigset_t *mask)
+{
+	/* With marks in the kernel's log, a console that ends in a crash tells what was running. */
+	static char *const env[] = { "PATH=/",	  "HOME=/tmp",	  "TMPDIR=/tmp",
+				     "TERM=dumb", "KMSG_MARKS=1", NULL };
+	struct blob args = read_file("/args");
+	char **argv = split_strings(&args, "test_progs");
+
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	setsid();
+	dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+	dup2(out, STDOUT_FILENO);
+	dup2(out, STDERR_FILENO);
+	execve("/test_progs", argv, env);
+	dprintf(STDERR_FILENO, "vmtest: /test_progs: %s\n", strerror(errno));
+	_exit(126);
+}
+
+/* Copies what is there. False when nothing more will come. */
+static bool forward_output(int from)
+{
+	char chunk[4096];
+	ssize_t n = read(from, chunk, sizeof(chunk));
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	return n && write_all(output_fd, chunk, n);
+}
+
+/* Reaps every child that has ended; true once `tests` is among them. */
+static bool reap(int signals, pid_t tests, int *status)
+{
+	struct signalfd_siginfo info;
+	bool ended = false;
+	int wstatus;
+	pid_t pid;
+
+	while (read(signals, &info, sizeof(info)) > 0)
+		;
+	while ((pid = waitpid(-1, &wstatus, WNOHANG)) > 0) {
+		if (pid == tests) {
+			ended = true;
+			*status = wstatus;
+		}
+	}
+	return ended;
+}
+
+/* Forwards the output until the test process ends, even if others keep its pipe open. */
+static int follow_tests(pid_t tests, int out, int signals)
+{
+	struct pollfd fds[] = {
+		{ .fd = signals, .events = POLLIN },
+		{ .fd = out, .events = POLLIN },
+	};
+	int status = 0;
+
+	for (;;) {
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+			continue;
+		if (fds[1].revents && !forward_output(out))
+			fds[1].fd = -1;
+		if (fds[0].revents && reap(signals, tests, &status))
+			break;
+	}
+	kill(-1, SIGKILL);
+	for (struct pollfd left = { .fd = out, .events = POLLIN }; poll(&left, 1, 0) > 0;)
+		if (!forward_output(out))
+			break;
+	return status;
+}
+
+static int run_tests(void)
+{
+	int pipe_fds[2], signals;
+	sigset_t chld, old;
+	pid_t pid;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &chld, &old);
+	signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0 || pipe2(pipe_fds, O_CLOEXEC))
+		die("pipe");
+	control("TESTS-START");
+	kernel_log("tests start");
+	pid = fork();
+	if (pid < 0)
+		die("fork");
+	if (!pid)
+		exec_tests(pipe_fds[1], &old);
+	close(pipe_fds[1]);
+	fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
+	return follow_tests(pid, pipe_fds[0], signals);
+}
+
+/* ---- Reporting ------------------------------------------------------------------------------- */
+
+static void report_status(int status)
+{
+	tcdrain(output_fd);
+	kernel_log("tests end");
+	/* A test may have opened the port and changed its settings. */
+	control_fd = open_port("/dev/ttyS1");
+	if (WIFSIGNALED(status))
+		control("DONE signal %d", WTERMSIG(status));
+	else
+		control("DONE %d", WEXITSTATUS(status));
+}
+
+static void send_blob(const char *name, const struct blob *b)
+{
+	control("FILE %s %zu", name, b->len);
+	write_all(control_fd, b->data, b->len);
+}
+
+static void send_files(void)
+{
+	struct blob list = read_file("/collect");
+	char **item = split_strings(&list, NULL) + 1;
+
+	for (; item[0] && item[1]; item += 2) {
+		struct blob b = read_file(item[1]);
+
+		if (b.data)
+			send_blob(item[0], &b);
+		free(b.data);
+	}
+}
+
+/* One record of /dev/kmsg, "level,number,microseconds,flags;text\n more", as dmesg(1) shows it. */
+static void append_record(struct blob *log, char *record)
+{
+	unsigned long long usec = 0;
+	char *text = strchr(record, ';');
+	char stamp[48];
+	int len;
+
+	if (!text)
+		return;
+	sscanf(record, "%*u,%*u,%llu", &usec);
+	len = snprintf(stamp, sizeof(stamp), "[%5llu.%06llu] ", usec / 1000000, usec % 1000000);
+	blob_append(log, stamp, len);
+	blob_append(log, text + 1, strcspn(text + 1, "\n"));
+	blob_append(log, "\n", 1);
+}
+
+static void send_kernel_log(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct blob log = {};
+	char record[8193];
+	ssize_t n;
+
+	blob_append(&log, "", 0);
+	/* EPIPE: records were overwritten before they were read; the next read goes on behind them.
+	 */
+	while (fd >= 0 && ((n = read(fd, record, sizeof(record) - 1)) > 0 || errno == EPIPE)) {
+		if (n <= 0)
+			continue;
+		record[n] = '\0';
+		append_record(&log, record);
+	}
+	send_blob("dmesg.txt", &log);
+	close(fd);
+}
+
+int main(void)
+{
+	int status;
+
+	mount_filesystems();
+	read_nonce();
+	open_ports();
+	report_boot();
+	raise_limits();
+	bring_up_loopback();
+	load_modules();
+	status = run_tests();
+	report_status(status);
+	send_files();
+	send_kernel_log();
+	control("END");
+	tcdrain(control_fd);
+	restart();
+}
