@@ -253,26 +253,28 @@ static void wait_for_verdicts(const struct topology *t)
 		usleep(100);
 }
 
-static bool check_verdicts(const struct topology *t)
+/* What a program sees of a parsed message is the segment that it is a part of: no bytes to count. */
+static bool check_verdict(const struct topology *t, int verdict, const char *name)
 {
 	const struct verdicts *v = verdicts_of(t);
+	bool ok = CHECK_EQ(read_counter(&v->count[verdict]), t->count[verdict], "%s: %s count",
+			   t->direction, name);
 
+	if (!t->redirect->parse_len)
+		ok &= CHECK_EQ(read_counter(&v->bytes[verdict]), t->bytes[verdict], "%s: %s bytes",
+			       t->direction, name);
+	return ok;
+}
+
+/* Both, even after a failure: together they tell what happened. */
+static bool check_verdicts(const struct topology *t)
+{
 	bool ok;
 
 	wait_for_verdicts(t);
-	/* All of them, even after a failure: together they tell what happened. */
-	ok = CHECK_EQ(read_counter(&v->count[SK_PASS]), t->count[SK_PASS], "%s: pass count",
-		      t->direction) &
-	     CHECK_EQ(read_counter(&v->count[SK_DROP]), t->count[SK_DROP], "%s: drop count",
-		      t->direction);
-	/* What a program sees of a parsed message is the segment that it is a part of. */
-	if (t->redirect->parse_len)
-		return ok;
-	return ok &
-	       CHECK_EQ(read_counter(&v->bytes[SK_PASS]), t->bytes[SK_PASS], "%s: bytes passed",
-			t->direction) &
-	       CHECK_EQ(read_counter(&v->bytes[SK_DROP]), t->bytes[SK_DROP], "%s: bytes dropped",
-			t->direction);
+	ok = check_verdict(t, SK_PASS, "pass");
+	ok &= check_verdict(t, SK_DROP, "drop");
+	return ok;
 }
 
 /* ---- Messages -------------------------------------------------------------------------------- */
