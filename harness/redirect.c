@@ -356,7 +356,7 @@ static bool check_received(const char *what, ssize_t n, const struct recv_report
 	char text[256];
 
 	if (n >= 0)
-		return CHECK(n > 0, "%s: read: end of stream", what);
+		return CHECK(n > 0, "%s: read: not the end of the stream", what);
 	lost_data |= report->fate == RECV_LOST;
 	recv_report_text(report, text, sizeof(text));
 	return CHECK_OK(n, "%s: read: %s: %s%s%s", what, strerror((int)-n), text,

@@ -102,6 +102,17 @@ static void print_failure(const struct plan_item *item, const struct result *r)
 	print_guards(item);
 }
 
+/* What only those want to see who asked for everything. */
+static void print_details(const struct result *r)
+{
+	if (r->log)
+		print_indented(r->log);
+	printf("    %u checks, %.1f ms", r->checks, (double)r->duration_ns / NSEC_PER_MSEC);
+	if (r->wakeup_ns)
+		printf(", longest wake-up %.3f ms", (double)r->wakeup_ns / NSEC_PER_MSEC);
+	putchar('\n');
+}
+
 static void print_result(const struct run_info *info, const struct plan_item *item,
 			 const struct result *r)
 {
@@ -112,8 +123,8 @@ static void print_result(const struct run_info *info, const struct plan_item *it
 	putchar('\n');
 	if (r->verdict == VERDICT_FAIL)
 		print_failure(item, r);
-	else if (info->options->verbosity > 0 && r->log)
-		print_indented(r->log);
+	else if (info->options->verbosity > 0 && r->verdict == VERDICT_PASS)
+		print_details(r);
 }
 
 static void human_result(const struct run_info *info, const struct plan_item *item,

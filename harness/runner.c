@@ -2,11 +2,13 @@
 /*
  * The scheduler. A job is one run of one subtest and goes through these states:
  *
- *	WAITING -> RUNNING -> SETTLING -> DONE
+ *	WAITING -> RUNNING -> DRAINING -> SETTLING -> DONE
  *
- * RUNNING ends with the death of the child. SETTLING is for what the kernel frees only a while
- * later; its worker takes the next subtest meanwhile. A splat in the kernel's log that more than
- *one job can have caused makes all of them SUSPECT: they run again later, each on its own.
+ * RUNNING ends with the death of the child. In DRAINING its sockets have to go, since the next
+ * subtest of its worker lives in the same namespace. SETTLING is for the BPF objects, which the
+ *kernel frees only a while later; its worker takes the next subtest meanwhile. A splat in the
+ *kernel's log that more than one job can have caused makes all of them SUSPECT: they run again
+ *later, each on its own.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -31,10 +33,11 @@
 
 #define SLOW_AFTER_S	  10
 #define KILL_TIMEOUT_NS	  (5 * NSEC_PER_SEC)
-#define SETTLE_TIMEOUT_NS (30 * NSEC_PER_SEC)
+#define SETTLE_TIMEOUT_NS (20 * NSEC_PER_SEC)
 #define SETTLE_LOOK_MS	  5
+#define IMPATIENT_NS	  (1 * NSEC_PER_SEC)
 
-enum job_state { WAITING, RUNNING, SETTLING, SUSPECT, DONE };
+enum job_state { WAITING, RUNNING, DRAINING, SETTLING, SUSPECT, DONE };
 
 struct slot {
 	struct job job;
@@ -62,7 +65,23 @@ struct runner {
 	int kmsg_fd;
 	bool alone; /* one job at a time, through all of its states */
 	bool stop;  /* start nothing more */
+	bool leaks; /* something was left behind for good */
 };
+
+/* Started, and not judged yet: the kernel may still be at work for it. */
+static bool is_active(const struct slot *slot)
+{
+	return slot->state == RUNNING || slot->state == DRAINING || slot->state == SETTLING;
+}
+
+static bool any_active(const struct runner *r)
+{
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		if (is_active(&r->slots[i]))
+			return true;
+	}
+	return false;
+}
 
 /* ---- Starting -------------------------------------------------------------------------------- */
 
@@ -134,15 +153,6 @@ static struct slot *next_waiting(struct runner *r)
 	return NULL;
 }
 
-static bool any_in_state(const struct runner *r, enum job_state state)
-{
-	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		if (r->slots[i].state == state)
-			return true;
-	}
-	return false;
-}
-
 static void start_jobs(struct runner *r)
 {
 	unsigned int workers = r->alone ? 1 : r->nr_workers;
@@ -151,7 +161,7 @@ static void start_jobs(struct runner *r)
 		struct slot *slot;
 
 		while (!r->workers[i].slot && (slot = next_waiting(r))) {
-			if (r->alone && any_in_state(r, SETTLING))
+			if (r->alone && any_active(r))
 				return;
 			start_job(r, &r->workers[i], slot);
 		}
@@ -159,15 +169,6 @@ static void start_jobs(struct runner *r)
 }
 
 /* ---- Ending ---------------------------------------------------------------------------------- */
-
-static struct worker *worker_of(struct runner *r, const struct slot *slot)
-{
-	for (unsigned int i = 0; i < r->nr_workers; i++) {
-		if (r->workers[i].slot == slot)
-			return &r->workers[i];
-	}
-	return NULL;
-}
 
 static struct slot *slot_of_pid(struct runner *r, pid_t pid)
 {
@@ -225,23 +226,23 @@ static unsigned int kill_orphans(struct runner *r, int netns_fd)
 	return n;
 }
 
-/* Wait for sockets to go: those of a process that was just killed, and TCP's last handshakes. */
-static void wait_for_sockets(struct job *job)
+/*
+ * How long to wait for what is left behind: a healthy kernel never comes near it. Once something
+ * has stayed it is clear that this kernel leaks, and all of the subtests that show it need not take
+ * long.
+ */
+static bool has_settled_down(struct runner *r, const struct job *job)
 {
-	uint64_t deadline = now_ns() + SETTLE_TIMEOUT_NS;
+	uint64_t timeout = r->leaks ? IMPATIENT_NS : SETTLE_TIMEOUT_NS;
 
-	do {
-		job->left_sockets = netns_count_sockets(job->netns_fd, job->left_socket,
-							sizeof(job->left_socket));
-		if (job->left_sockets <= 0)
-			return;
-		usleep(SETTLE_LOOK_MS * 1000);
-	} while (now_ns() < deadline);
+	if (now_ns() - job->end_ns < timeout)
+		return false;
+	r->leaks = true;
+	return true;
 }
 
-static void clean_up_after(struct runner *r, struct slot *slot)
+static void end_job(struct runner *r, struct slot *slot)
 {
-	struct worker *worker = worker_of(r, slot);
 	struct job *job = &slot->job;
 
 	job->end_ns = now_ns();
@@ -251,9 +252,20 @@ static void clean_up_after(struct runner *r, struct slot *slot)
 		job->left_processes++;
 	job->left_processes += kill_orphans(r, job->netns_fd);
 	reap(r);
-	wait_for_sockets(job);
+	slot->state = DRAINING;
+}
 
-	/* Sockets of unknown origin, or a child that never ends: leave the namespace to them. */
+/* TCP's last handshakes, and the sockets of processes that were killed just now, take a moment. */
+static void drain(struct runner *r, struct worker *worker)
+{
+	struct slot *slot = worker->slot;
+	struct job *job = &slot->job;
+
+	job->left_sockets =
+		netns_count_sockets(job->netns_fd, job->left_socket, sizeof(job->left_socket));
+	if (job->left_sockets > 0 && !has_settled_down(r, job))
+		return;
+	/* Sockets that stay, or a child that never ends, keep the namespace: the worker moves. */
 	if (job->left_sockets || job->unkillable)
 		close_fd(&worker->netns_fd);
 	worker->slot = NULL;
@@ -274,11 +286,11 @@ static void attribute_splat(struct runner *r, char *splat)
 	unsigned int nr = 0;
 
 	for (unsigned int i = 0; i < r->nr_slots; i++)
-		nr += r->slots[i].state == RUNNING || r->slots[i].state == SETTLING;
+		nr += is_active(&r->slots[i]);
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
 		struct slot *slot = &r->slots[i];
 
-		if (slot->state != RUNNING && slot->state != SETTLING)
+		if (!is_active(slot))
 			continue;
 		if (nr == 1 && !slot->job.kernel_log)
 			slot->job.kernel_log = strdup(splat);
@@ -298,9 +310,9 @@ static void look_at_kernel_log(struct runner *r)
 		attribute_splat(r, splat);
 }
 
-static void settle(const struct runner *r, struct slot *slot)
+static void settle(struct runner *r, struct slot *slot)
 {
-	if (job_count_objects(&slot->job) && now_ns() - slot->job.end_ns < SETTLE_TIMEOUT_NS)
+	if (job_count_objects(&slot->job) && !has_settled_down(r, &slot->job))
 		return;
 	finish(slot);
 	if (slot->splat && !r->alone)
@@ -351,12 +363,16 @@ static int shorter(int a, int b)
 /* How long nothing can happen unless a child ends or a signal comes; -1: for ever. */
 static int sleep_ms(const struct runner *r)
 {
-	int ms = any_in_state(r, SETTLING) ? SETTLE_LOOK_MS : -1;
+	int ms = -1;
 
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		if (r->slots[i].state == DRAINING || r->slots[i].state == SETTLING)
+			ms = SETTLE_LOOK_MS;
+	}
 	for (unsigned int i = 0; i < r->nr_workers; i++) {
 		const struct slot *slot = r->workers[i].slot;
 
-		if (!slot)
+		if (!slot || slot->state != RUNNING)
 			continue;
 		if (slot->kill_ns)
 			ms = shorter(ms, ms_until(slot->kill_ns + KILL_TIMEOUT_NS));
@@ -389,7 +405,9 @@ static void wait_for_event(struct runner *r)
 	for (unsigned int i = 0; i < r->nr_workers; i++) {
 		const struct slot *slot = r->workers[i].slot;
 
-		fds[i + 1] = (struct pollfd){ .fd = slot ? slot->job.pidfd : -1, .events = POLLIN };
+		bool runs = slot && slot->state == RUNNING;
+
+		fds[i + 1] = (struct pollfd){ .fd = runs ? slot->job.pidfd : -1, .events = POLLIN };
 	}
 	poll(fds, r->nr_workers + 1, sleep_ms(r));
 	on_signal(r);
@@ -403,10 +421,12 @@ static void handle_workers(struct runner *r)
 
 		if (!slot)
 			continue;
-		if (!slot->job.reaped)
+		if (slot->state == RUNNING && !slot->job.reaped)
 			check_deadlines(r, slot);
-		if (slot->job.reaped || slot->job.unkillable)
-			clean_up_after(r, slot);
+		if (slot->state == RUNNING && (slot->job.reaped || slot->job.unkillable))
+			end_job(r, slot);
+		if (slot->state == DRAINING)
+			drain(r, &r->workers[i]);
 	}
 	look_at_kernel_log(r);
 	for (unsigned int i = r->reported; i < r->nr_slots; i++) {
@@ -473,8 +493,7 @@ static void run_waiting(struct runner *r)
 	while (!r->stop) {
 		start_jobs(r);
 		report_done(r);
-		if (r->stop ||
-		    (!any_in_state(r, RUNNING) && !any_in_state(r, SETTLING) && !next_waiting(r)))
+		if (r->stop || (!any_active(r) && !next_waiting(r)))
 			return;
 		show_progress(r);
 		wait_for_event(r);
@@ -568,7 +587,7 @@ static void kill_running(struct runner *r)
 static void free_slots(struct runner *r)
 {
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		if (r->slots[i].state == RUNNING || r->slots[i].state == SETTLING)
+		if (is_active(&r->slots[i]))
 			job_free(&r->slots[i].job);
 		result_free(&r->slots[i].result);
 		free(r->slots[i].splat);

@@ -866,17 +866,20 @@ static const struct fix fix_partial[] = {
 
 static const struct fix fix_readable[] = {
 	{ "af493388950b", "net: Implement ->sock_is_readable() for UDP and AF_UNIX" },
+	{ "552de9106882", "bpf: sk_msg, fix socket data_ready events" },
 	{},
 };
 
 static const struct fix fix_unix_stream[] = {
 	{ "af493388950b", "net: Implement ->sock_is_readable() for UDP and AF_UNIX" },
+	{ "552de9106882", "bpf: sk_msg, fix socket data_ready events" },
 	{ "638f32604385", "af_unix: Disable MSG_OOB handling for sockets in sockmap/sockhash" },
 	{},
 };
 
 static const struct fix fix_inet_unix[] = {
 	{ "af493388950b", "net: Implement ->sock_is_readable() for UDP and AF_UNIX" },
+	{ "552de9106882", "bpf: sk_msg, fix socket data_ready events" },
 	{ "638f32604385", "af_unix: Disable MSG_OOB handling for sockets in sockmap/sockhash" },
 	{ "b40cc5adaa80", "bpf, sockmap: Fix incorrect copied_seq calculation" },
 	{ "929e30f93125", "bpf, sockmap: Fix FIONREAD for sockmap" },
