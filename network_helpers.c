@@ -302,7 +302,8 @@ struct reader {
 	struct read_request request;
 	pthread_t thread;
 	atomic_int tid;
-	int done_fd; /* an eventfd, readable when the thread is through */
+	atomic_bool settled; /* it was seen asleep, or is to end */
+	int done_fd;	     /* an eventfd, readable when the thread is through */
 	int epoll_fd;
 	ssize_t ret;
 	uint64_t woken_ns;
@@ -353,23 +354,36 @@ const char *wait_method_name(enum wait_method how)
 	return waits[how].name;
 }
 
+/*
+ * A blocking recv(2) on AF_UNIX ends with EAGAIN, and without having slept, while the kernel's
+ * worker has yet to take the skb off its queue whose data has been read already. That is before the
+ * sleep which is to be tested, so try again; EAGAIN out of the sleep is an error.
+ */
+static ssize_t recv_blocking(struct reader *r)
+{
+	const struct read_request *rq = &r->request;
+	ssize_t n;
+
+	while ((n = recv(rq->fd, rq->buf, rq->len, rq->flags)) < 0 && errno == EAGAIN &&
+	       !atomic_load(&r->settled))
+		usleep(1000);
+	n = n < 0 ? -errno : n;
+	r->woken_ns = now_ns();
+	return n;
+}
+
 static ssize_t wait_and_read(struct reader *r)
 {
 	const struct read_request *rq = &r->request;
-	bool blocking = !waits[rq->how].wait;
 	ssize_t n;
 
-	if (!blocking) {
-		if (waits[rq->how].wait(r) < 0)
-			return -errno;
-		r->woken_ns = now_ns();
-	}
-	n = recv(rq->fd, rq->buf, rq->len, blocking ? rq->flags : rq->flags | MSG_DONTWAIT);
-	if (n < 0)
-		n = -errno;
-	if (blocking)
-		r->woken_ns = now_ns();
-	return n;
+	if (!waits[rq->how].wait)
+		return recv_blocking(r);
+	if (waits[rq->how].wait(r) < 0)
+		return -errno;
+	r->woken_ns = now_ns();
+	n = recv(rq->fd, rq->buf, rq->len, rq->flags | MSG_DONTWAIT);
+	return n < 0 ? -errno : n;
 }
 
 static void *reader_thread(void *arg)
@@ -419,8 +433,10 @@ static bool wait_until_asleep(struct reader *r)
 	uint64_t deadline = now_ns() + READER_TIMEOUT_NS;
 
 	while (!reader_done(r, 0)) {
-		if (atomic_load(&r->tid) && reader_asleep(r))
+		if (atomic_load(&r->tid) && reader_asleep(r)) {
+			atomic_store(&r->settled, true);
 			return true;
+		}
 		if (now_ns() > deadline)
 			return false;
 		usleep(50);
@@ -466,6 +482,7 @@ static bool interrupt(struct reader *r)
 {
 	uint64_t deadline = now_ns() + READER_TIMEOUT_NS;
 
+	atomic_store(&r->settled, true);
 	do {
 		/* Again and again: the signal can arrive between two system calls. */
 		pthread_kill(r->thread, INTERRUPT_SIGNAL);

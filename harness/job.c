@@ -41,6 +41,8 @@ int job_start(struct job *job, struct plan_item *item, int netns_fd, int verbosi
 	config.page = job->page;
 	config.log_fd = job->log_fd;
 
+	/* What stdio holds back for the terminal is not for the child to print as well. */
+	fflush(NULL);
 	job->start_ns = now_ns();
 	job->pid = fork();
 	if (job->pid == 0)
