@@ -97,6 +97,7 @@ static int preflight_and_run(const struct options *options, struct plan *plan)
 	snprintf(info.kernel, sizeof(info.kernel), "%s", uts.release);
 	info.missing = missing = find_missing(options);
 	status = run_plan(&info, plan);
+	free(info.kernel_log);
 	free(missing);
 	return status;
 }

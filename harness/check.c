@@ -159,15 +159,16 @@ bool check_bytes(const struct check_site *site, const void *got, ssize_t n, cons
 
 void note(const char *fmt, ...)
 {
-	char text[LINE_MAX_LEN];
+	char text[LINE_MAX_LEN - 16], line[LINE_MAX_LEN];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	child_record_note(text);
+	snprintf(line, sizeof(line), "note: %s", text);
 	if (child_verbosity() > 0)
-		dprintf(STDOUT_FILENO, "note: %s\n", text);
+		print_line(line);
 }
 
 void skip(const char *fmt, ...)

@@ -18,8 +18,10 @@
 #include "harness/symbolize.h"
 #include "network_helpers.h"
 
-/* A subtest that prints for ever is not to fill the memory of the runner. */
-#define LOG_MAX (256 * 1024)
+/* A subtest that prints for ever is not to fill the memory of the runner: its first and last words.
+ */
+#define LOG_HEAD_MAX (192 * 1024)
+#define LOG_TAIL_MAX (64 * 1024)
 
 int job_start(struct job *job, struct plan_item *item, int netns_fd, int verbosity)
 {
@@ -180,7 +182,7 @@ static char *judge_end(const struct job *job)
 static char *judge_leftovers(const struct job *job)
 {
 	if (job->left_processes)
-		return format("left %u processes behind", job->left_processes);
+		return format("left processes behind");
 	if (job->left_sockets < 0)
 		return format("cannot look for the sockets that it may have left: %s",
 			      strerror(-job->left_sockets));
@@ -215,28 +217,40 @@ static char *find_failure(const struct job *job)
 	return NULL;
 }
 
-static char *read_log(const struct job *job)
+static char *read_part(const struct job *job, off_t from, size_t len)
 {
-	off_t size = lseek(job->log_fd, 0, SEEK_END);
-	bool cut = size > LOG_MAX;
-	char *text;
-	ssize_t n;
+	char *text = calloc(1, len + 1);
+	ssize_t n = text ? pread(job->log_fd, text, len, from) : 0;
 
-	if (size <= 0)
-		return NULL;
-	text = calloc(1, (cut ? LOG_MAX : size) + 64);
-	if (!text)
-		return NULL;
-	n = pread(job->log_fd, text, cut ? LOG_MAX : size, 0);
 	for (ssize_t i = 0; i < n; i++) {
 		if (text[i] == '\0')
 			text[i] = '?';
 	}
-	if (cut)
-		snprintf(text + LOG_MAX, 64, "\n[%lld more bytes]", (long long)size - LOG_MAX);
 	return text;
 }
 
+static char *read_log(const struct job *job)
+{
+	off_t size = lseek(job->log_fd, 0, SEEK_END);
+	off_t left_out = size - LOG_HEAD_MAX - LOG_TAIL_MAX;
+	char *head, *tail, *text;
+
+	if (size <= 0)
+		return NULL;
+	if (left_out <= 0)
+		return read_part(job, 0, size);
+	head = read_part(job, 0, LOG_HEAD_MAX);
+	tail = read_part(job, size - LOG_TAIL_MAX, LOG_TAIL_MAX);
+	text = format("%s\n[%lld bytes left out]\n%s", head ?: "", (long long)left_out, tail ?: "");
+	free(head);
+	free(tail);
+	return text;
+}
+
+/*
+ * All but the first of the frames, which is the handler's, are return addresses: what follows the
+ * call, and after a call that does not return this is another function.
+ */
 static void append_backtrace(const struct job *job)
 {
 	char name[256];
@@ -245,7 +259,7 @@ static void append_backtrace(const struct job *job)
 		append_log(job, "backtrace:\n");
 	for (int i = 0; i < job->page->nr_frames && i < CHILD_FRAMES_MAX; i++)
 		append_log(job, "  #%d %s\n", i,
-			   symbolize(job->page->frames[i], name, sizeof(name)));
+			   symbolize((const char *)job->page->frames[i] - 1, name, sizeof(name)));
 }
 
 struct result job_judge(const struct job *job)

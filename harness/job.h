@@ -24,7 +24,7 @@ struct job {
 	bool said_slow;	 /* the log says that it takes long */
 	bool timed_out;
 	bool unkillable; /* SIGKILL did not end it */
-	unsigned int left_processes;
+	bool left_processes;
 	unsigned int left_objects; /* BPF maps and programs that are still there */
 	int left_sockets;
 	char left_socket[256]; /* one of them */

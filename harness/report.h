@@ -13,6 +13,7 @@ struct run_info {
 	const struct plan *plan;
 	char kernel[128];    /* release */
 	const char *missing; /* required features that the kernel lacks, a line each; NULL: none */
+	char *kernel_log;    /* a splat that came while no subtest ran; NULL: none */
 	bool interrupted;
 	unsigned int round; /* of --repeat, from 1 */
 	uint64_t duration_ns;
@@ -31,7 +32,8 @@ struct reporter {
 	/* In the order of the plan. result is of this round; item->result sums up all of them. */
 	void (*result)(const struct run_info *info, const struct plan_item *item,
 		       const struct result *result);
-	void (*end)(const struct run_info *info);
+	/* 0, or -errno and an explanation on stderr: the report is not complete. */
+	int (*end)(const struct run_info *info);
 	/* Something goes on: for whoever watches. running: what runs now. */
 	void (*progress)(const struct run_info *info, unsigned int done, const char *running);
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The report that people and scripts know from test_progs. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,7 +227,7 @@ static void print_notes(const struct plan *plan)
 	}
 }
 
-static void human_end(const struct run_info *info)
+static int human_end(const struct run_info *info)
 {
 	struct summary sum = summarize(info->plan);
 
@@ -236,12 +237,16 @@ static void human_end(const struct run_info *info)
 	print_notes(info->plan);
 	if (info->missing)
 		printf("%s", info->missing);
+	if (info->kernel_log) {
+		printf("\nThe kernel complained while no subtest ran:\n");
+		print_indented(info->kernel_log);
+	}
 	if (sum.not_run)
 		printf("%s: %u subtests have not run.\n",
 		       info->interrupted ? "Interrupted" : "Stopped", sum.not_run);
 	printf("Summary: %u/%u PASSED, %u SKIPPED, %u FAILED\n", sum.passed_tests, sum.passed,
 	       sum.skipped, sum.failed_tests);
-	fflush(stdout);
+	return fflush(stdout) ? -errno : 0;
 }
 
 static void human_progress(const struct run_info *info, unsigned int done, const char *running)

@@ -146,6 +146,8 @@ static json_t *describe_run(const struct run_info *info)
 		json_object_set_new(root, "seed", json_integer(info->options->seed));
 	if (info->missing)
 		json_object_set_new(root, "missing", json_text(info->missing));
+	if (info->kernel_log)
+		json_object_set_new(root, "kernel_log", json_text(info->kernel_log));
 	json_object_set_new(root, "results", results);
 	return root;
 }
@@ -195,6 +197,13 @@ static bool can_replace(const char *path)
 	return strcmp(path, "-") && (stat(path, &st) || S_ISREG(st.st_mode));
 }
 
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 /* A link stays a link: it is what it points to that is replaced. */
 static int find_paths(const char *path)
 {
@@ -211,8 +220,10 @@ static int try_path(const char *path)
 
 	if (strcmp(path, "-") == 0)
 		return 0;
-	if (!can_replace(path))
-		return access(path, W_OK) ? -errno : 0;
+	if (!can_replace(path)) {
+		/* Opening could wait for the reader of a pipe. */
+		return is_directory(path) ? -EISDIR : access(path, W_OK) ? -errno : 0;
+	}
 	if (find_paths(path))
 		return -ENOMEM;
 	fd = open(tmp_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
@@ -252,13 +263,14 @@ static void json_result(const struct run_info *info, const struct plan_item *ite
 	last_write_took = last_write_end - start;
 }
 
-static void json_end(const struct run_info *info)
+static int json_end(const struct run_info *info)
 {
-	if (info->options->json_path)
-		write_results(info);
+	int err = info->options->json_path ? write_results(info) : 0;
+
 	free(tmp_path);
 	free(final_path);
 	tmp_path = final_path = NULL;
+	return err;
 }
 
 const struct reporter report_json = {

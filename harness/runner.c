@@ -209,21 +209,32 @@ static bool is_in_netns(pid_t pid, int netns_fd)
 }
 
 /* Processes that left the group of their subtest, but not its namespace, and lost their parent. */
-static unsigned int kill_orphans(struct runner *r, int netns_fd)
+static bool kill_orphans(struct runner *r, int netns_fd)
 {
 	FILE *children = fopen("/proc/thread-self/children", "re");
-	unsigned int n = 0;
+	bool any = false;
 	int pid;
 
 	while (children && fscanf(children, "%d", &pid) == 1) {
 		if (slot_of_pid(r, pid) || !is_in_netns(pid, netns_fd))
 			continue;
 		kill(pid, SIGKILL);
-		n++;
+		any = true;
 	}
 	if (children)
 		fclose(children);
-	return n;
+	return any;
+}
+
+/* One that was killed may leave children, which come here next: again until there are none. */
+static bool kill_leftovers(struct runner *r, struct job *job)
+{
+	bool any = kill(-job->pid, SIGKILL) == 0;
+
+	any |= kill_orphans(r, job->netns_fd);
+	reap(r);
+	job->left_processes |= any;
+	return any;
 }
 
 /*
@@ -241,32 +252,25 @@ static bool has_settled_down(struct runner *r, const struct job *job)
 	return true;
 }
 
-static void end_job(struct runner *r, struct slot *slot)
+static void end_job(struct slot *slot)
 {
-	struct job *job = &slot->job;
-
-	job->end_ns = now_ns();
-	/* Its own death is reaped, so whatever is left in the group is a process too many. */
-	reap(r);
-	if (kill(-job->pid, SIGKILL) == 0)
-		job->left_processes++;
-	job->left_processes += kill_orphans(r, job->netns_fd);
-	reap(r);
+	slot->job.end_ns = now_ns();
 	slot->state = DRAINING;
 }
 
-/* TCP's last handshakes, and the sockets of processes that were killed just now, take a moment. */
+/* Processes, and sockets: theirs, and TCP's last handshakes, take a moment. */
 static void drain(struct runner *r, struct worker *worker)
 {
 	struct slot *slot = worker->slot;
 	struct job *job = &slot->job;
+	bool processes = !job->unkillable && kill_leftovers(r, job);
 
 	job->left_sockets =
 		netns_count_sockets(job->netns_fd, job->left_socket, sizeof(job->left_socket));
-	if (job->left_sockets > 0 && !has_settled_down(r, job))
+	if ((processes || job->left_sockets > 0) && !has_settled_down(r, job))
 		return;
 	/* Sockets that stay, or a child that never ends, keep the namespace: the worker moves. */
-	if (job->left_sockets || job->unkillable)
+	if (processes || job->left_sockets || job->unkillable)
 		close_fd(&worker->netns_fd);
 	worker->slot = NULL;
 	slot->state = SETTLING;
@@ -297,9 +301,11 @@ static void attribute_splat(struct runner *r, char *splat)
 		else if (nr > 1 && !slot->splat)
 			slot->splat = strdup(splat);
 	}
-	if (nr == 0)
-		fprintf(stderr, "The kernel complained while no subtest ran:\n%s", splat);
-	free(splat);
+	/* Nobody to blame, but not to be passed over either: the run fails. */
+	if (nr == 0 && !r->info->kernel_log)
+		r->info->kernel_log = splat;
+	else
+		free(splat);
 }
 
 static void look_at_kernel_log(struct runner *r)
@@ -424,7 +430,7 @@ static void handle_workers(struct runner *r)
 		if (slot->state == RUNNING && !slot->job.reaped)
 			check_deadlines(r, slot);
 		if (slot->state == RUNNING && (slot->job.reaped || slot->job.unkillable))
-			end_job(r, slot);
+			end_job(slot);
 		if (slot->state == DRAINING)
 			drain(r, &r->workers[i]);
 	}
@@ -661,7 +667,7 @@ static int exit_code(const struct run_info *info)
 
 	if (info->interrupted)
 		return EXIT_INTERRUPTED;
-	if (sum.failed || info->missing)
+	if (sum.failed || info->missing || info->kernel_log)
 		return EXIT_FAILED;
 	return sum.passed ? EXIT_PASSED : EXIT_ALL_SKIPPED;
 }
@@ -670,7 +676,8 @@ int run_plan(struct run_info *info, struct plan *plan)
 {
 	struct runner r = { .info = info, .plan = plan, .options = info->options };
 	uint64_t start = now_ns();
-	bool ok = open_runner(&r);
+	bool ok = open_runner(&r), reported = true;
+	int status;
 
 	for (info->round = 1; ok && !r.stop; info->round++) {
 		if (info->options->repeat && info->round > info->options->repeat)
@@ -678,13 +685,15 @@ int run_plan(struct run_info *info, struct plan *plan)
 		ok = run_round(&r);
 	}
 	info->round--;
+	look_at_kernel_log(&r);
 	close_runner(&r);
 	info->duration_ns = now_ns() - start;
 	for (unsigned int k = 0; k < nr_reporters; k++)
-		reporters[k]->end(info);
+		reported &= reporters[k]->end(info) == 0;
 	if (!ok) {
 		fprintf(stderr, "cannot set up the runner: %s\n", strerror(errno));
 		return EXIT_SETUP;
 	}
-	return exit_code(info);
+	status = exit_code(info);
+	return reported || status ? status : EXIT_SETUP;
 }
