@@ -3,7 +3,7 @@
 #   make           build ./test_progs
 #   make run       install what is missing, build, run everything on this kernel
 #   make run-vm    the same on a Debian kernel in QEMU
-#   make check     the tests of the project itself, then both of the above
+#   make check     the tests of the project itself, and both of the above
 #   make deps      only install what is missing (Debian; as root)
 #
 # V=1 shows the commands, CC=clang builds with clang. All that is generated is in .output/; a new file
@@ -12,15 +12,16 @@
 OUT	:= .output
 CLANG	?= clang
 BPFTOOL	?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
-TRIPLET	:= $(shell $(CC) -print-multiarch 2>/dev/null || $(CC) -dumpmachine)
+# Where Debian keeps asm/, which clang does not look for when its target is BPF.
+TRIPLET	:= $(shell uname -m)-linux-gnu
 
 CFLAGS	?= -O2 -g
 CFLAGS	+= -std=gnu11 -Wall -Wextra -Werror
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(OUT)
-# Static, so that it runs in a guest that has nothing else, and at a fixed address, so that the
-# addresses in a backtrace are those of the symbol table.
-LDFLAGS	+= -static -no-pie
-LDLIBS	:= $(shell pkg-config --static --libs libbpf libelf zlib jansson)
+# Static, so that it runs in a guest that has nothing else, and (which is the same) at a fixed address,
+# so that the addresses in a backtrace are those of the symbol table.
+LDFLAGS	+= -static
+LDLIBS	:= $(shell pkg-config --static --libs libbpf libelf zlib jansson) $(OUT)/libeu.a
 BPF_CFLAGS := -g -O2 -target bpf -Wall -Wextra -Werror -Iprogs -idirafter /usr/include/$(TRIPLET)
 
 SKELS	:= $(patsubst progs/%.bpf.c,$(OUT)/%.skel.h,$(wildcard progs/*.bpf.c))
@@ -36,7 +37,24 @@ all: test_progs $(OUT)/init
 test_progs: $(OUT)/test_progs
 	$(Q)ln -sfn $< $@
 
-$(OUT)/test_progs: $(OBJS)
+$(OUT)/test_progs: $(OBJS) | $(OUT)/libeu.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(OUT)/libeu.a: $(OUT)/compat/libeu.o
+	$(Q)ar rcs $@ $<
+
+# The tests of the harness itself: its functions, and its program with tests that misbehave.
+UNIT_OBJS := $(patsubst %,$(OUT)/%.o,tests/unit network_helpers harness/plan harness/splat)
+CASE_OBJS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/cases/*.c))
+
+selftests: $(OUT)/unit $(OUT)/selftest_progs
+
+$(OUT)/unit: $(UNIT_OBJS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
+
+$(OUT)/selftest_progs: $(filter-out $(OUT)/prog_tests/%,$(OBJS)) $(CASE_OBJS) | $(OUT)/libeu.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
@@ -63,27 +81,29 @@ $(OUT)/init: vm/init.c Makefile
 	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -static $< -o $@
 
 deps:
-	$(Q)tests/deps.sh
+	$(Q)scripts/deps.sh build vm check
 
-run: deps
+run:
+	$(Q)scripts/deps.sh build
 	$(Q)$(MAKE) --no-print-directory all
 	./test_progs
 
-run-vm: deps
+run-vm:
+	$(Q)scripts/deps.sh build vm
 	$(Q)$(MAKE) --no-print-directory all
 	./vmtest.sh
 
 check: deps
-	$(Q)$(MAKE) --no-print-directory all
-	tests/check.sh
+	$(Q)$(MAKE) --no-print-directory all selftests
+	$(Q)tests/check.sh
 
 format:
-	clang-format -i $(wildcard *.[ch] */*.[ch])
+	clang-format -i $(wildcard *.[ch] */*.[ch] */*/*.[ch])
 
 clean:
 	rm -rf $(OUT) test_progs
 
--include $(OBJS:.o=.d) $(SKELS:.skel.h=.bpf.d)
+-include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(CASE_OBJS:.o=.d) $(SKELS:.skel.h=.bpf.d)
 .PRECIOUS: $(OUT)/%.bpf.o
 .DELETE_ON_ERROR:
-.PHONY: all deps run run-vm check format clean
+.PHONY: all selftests deps run run-vm check format clean

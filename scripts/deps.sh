@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# deps.sh build|vm|check...: install the Debian packages that these need and that are missing.
+# Does nothing, and needs no root, where all of them are there.
+set -eu -o pipefail
+
+packages_for() {
+	case $1 in
+	build)
+		echo gcc make pkg-config libc6-dev linux-libc-dev clang bpftool \
+			libbpf-dev libelf-dev zlib1g-dev libjansson-dev
+		;;
+	vm) echo qemu-system-x86 cpio kmod xz-utils zstd ;;
+	check) echo shellcheck clang-format python3 util-linux procps ;;
+	*)
+		echo "deps.sh: what is \"$1\"? (build, vm, check)" >&2
+		exit 64
+		;;
+	esac
+}
+
+is_installed() {
+	[[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+main() {
+	local set package missing=()
+
+	if ! command -v dpkg-query >/dev/null; then
+		echo "deps.sh: not a Debian system: assuming that what is needed is there" >&2
+		return
+	fi
+	for set; do
+		for package in $(packages_for "$set"); do
+			is_installed "$package" || missing+=("$package")
+		done
+	done
+	((${#missing[@]})) || return 0
+	if ((EUID != 0)); then
+		echo "deps.sh: missing; as root: apt-get install ${missing[*]}" >&2
+		exit 3
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -q
+	apt-get install -qy --no-install-recommends "${missing[@]}"
+}
+
+main "$@"
