@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# All tests of the project, and the project's own main job natively and in QEMU. Ends with the line
+# "N passed, N failed, N skipped".
+set -u -o pipefail
+cd "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
+
+passed=0 failed=0 skipped=0
+
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
+
+count() {
+	passed=$((passed + $1))
+	failed=$((failed + $2))
+	skipped=$((skipped + $3))
+}
+
+# One check, that its command's exit status answers.
+check() {
+	local name=$1
+
+	shift
+	if "$@" >"$log" 2>&1; then
+		echo "ok - $name"
+		count 1 0 0
+	else
+		echo "not ok - $name"
+		sed 's/^/#   /' "$log"
+		count 0 1 0
+	fi
+}
+
+# Checks that count themselves, and say so in their last line. No such line is a failure, and so is
+# an exit status that does not go with it.
+suite() {
+	local name=$1 status
+
+	shift
+	echo "# $name"
+	"$@" 2>&1 | tee "$log"
+	status=$?
+	if [[ $(tail -n 1 "$log") =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped ]]; then
+		count "${BASH_REMATCH[@]:1:3}"
+		((status == 0 || BASH_REMATCH[2] > 0)) && return
+	fi
+	((status == 0)) || echo "not ok - $name: exit status $status"
+	[[ $(tail -n 1 "$log") =~ passed ]] || echo "not ok - $name: it did not say what it found"
+	count 0 1 0
+}
+
+# test_progs counts in its own way: tests, and of subtests those that passed.
+natively() {
+	local results status
+
+	results=$(mktemp) || return 1
+	./test_progs -j -J "$results"
+	status=$?
+	python3 - "$results" <<-'PYTHON'
+	import json, sys
+	r = json.load(open(sys.argv[1]))
+	print("%d passed, %d failed, %d skipped" % (r["success_subtest"], r["failed_subtest"], r["skipped"]))
+	PYTHON
+	rm -f "$results"
+	return $status
+}
+
+scripts() {
+	find . -name .output -prune -o \( -name '*.sh' -o -path ./.ci/run \) -print
+}
+
+check_scripts() {
+	local files
+
+	mapfile -t files < <(scripts)
+	shellcheck "${files[@]}"
+}
+
+check_format() {
+	find . -name .output -prune -o -name '*.[ch]' -exec clang-format --dry-run --Werror {} +
+}
+
+# The one way to see that it builds without warnings with both compilers.
+check_clang() {
+	make -s OUT=.output/clang CC=clang .output/clang/test_progs .output/clang/init
+}
+
+check "shellcheck" check_scripts
+check "clang-format" check_format
+check "builds with clang" check_clang
+suite "unit tests" .output/unit
+suite "the harness" tests/harness.sh
+suite "sockmap tests on this kernel" natively
+suite "vmtest.sh" tests/vmtest.sh
+suite "sockmap tests on a Debian kernel in QEMU" ./vmtest.sh -o .output/vm/check
+echo "$passed passed, $failed failed, $skipped skipped"
+((failed == 0))

@@ -1,0 +1,745 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Tests of the harness: .output/selftest_progs, whose tests misbehave, and ./test_progs itself.
+#
+#   tests/harness.sh [FILTER...]    all, or those whose names contain one of the words
+#
+# As root all of them run; what needs root and BPF is skipped for others.
+set -u -o pipefail
+
+HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) || exit 1
+cd "$HERE" || exit 1
+readonly HERE SELF=.output/selftest_progs
+filter=("$@")
+passed=0 failed=0 skipped=0
+problems=() why_skip='' status=0 runner=''
+
+for program in "$SELF" ./test_progs; do
+	[[ -x $program ]] || { echo "Bail out! $program is missing: make all selftests"; exit 1; }
+done
+dir=$(mktemp -d "${TMPDIR:-/tmp}/harness-test.XXXXXX") || exit 1
+# Programs that other users are to run: the tree may be closed to them.
+chmod 755 "$dir"
+cp "$SELF" ./test_progs "$dir/"
+
+# shellcheck disable=SC2317 # called by the trap
+cleanup() {
+	local pid
+
+	for pid in $(jobs -p); do
+		kill "$pid" 2>/dev/null
+	done
+	wait
+	kill_left
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# ---- Reporting -----------------------------------------------------------------------------------
+
+selected() {
+	local word
+
+	((${#filter[@]})) || return 0
+	for word in "${filter[@]}"; do
+		[[ $1 == *"$word"* ]] && return 0
+	done
+	return 1
+}
+
+# What was wanted, and what was there.
+problem() {
+	problems+=("$1")
+}
+
+t() {
+	local name=$1
+
+	shift
+	selected "$name" || return 0
+	problems=() why_skip=''
+	"$@"
+	number=$((passed + failed + skipped + 1))
+	if ((${#problems[@]})); then
+		failed=$((failed + 1))
+		echo "not ok $number - $name"
+		printf '%s\n' "${problems[@]}" | cut -c1-300 | sed 's/^/#   /'
+	elif [[ $why_skip ]]; then
+		skipped=$((skipped + 1))
+		echo "ok $number - $name # SKIP $why_skip"
+	else
+		passed=$((passed + 1))
+		echo "ok $number - $name"
+	fi
+}
+
+# The same for what loads BPF objects.
+root_t() {
+	if ((can_run)); then
+		t "$@"
+	else
+		t "$1" skip_case "needs root and sockmap"
+	fi
+}
+
+skip_case() {
+	why_skip=$1
+}
+
+# ---- Looking -------------------------------------------------------------------------------------
+
+# run COMMAND...: its output, its errors, and its exit status; none may hang.
+run() {
+	timeout -k 5 40 "$@" >"$dir/out" 2>"$dir/err" </dev/null
+	status=$?
+}
+
+want_status() {
+	((status == $1)) || problem "exit status: want $1, got $status: $(tail -n 2 "$dir/err" "$dir/out")"
+}
+
+# want_in FILE PATTERN: a line matches the extended regular expression.
+want_in() {
+	grep -Eqe "$2" "$1" || problem "want /$2/, got: $(head -c 600 "$1")"
+}
+
+want_not_in() {
+	local line
+
+	line=$(grep -Em1 -e "$2" "$1") && problem "want no /$2/, got: $line"
+}
+
+# want_text WANTED GOT [WHAT]
+want_text() {
+	[[ $1 == "$2" ]] || problem "${3:-text}: want \"$1\", got \"$2\""
+}
+
+# The report on one subtest: its line, and what is indented below it.
+report_of() {
+	awk -v name=" $2:" '
+		/^[^ ]/ { if (found) exit; found = index($0, name) }
+		found' "$1"
+}
+
+# The numbers that -l lists.
+listed() {
+	awk '$1 ~ /\// { sub("#", "", $1); print $1 }' "$dir/out" | paste -sd' '
+}
+
+# Processes of this script's program (the long run has its own copy), without dead ones that nobody
+# has waited for yet.
+left_processes() {
+	local exe
+
+	for exe in /proc/[0-9]*/exe; do
+		[[ $(readlink "$exe" 2>/dev/null) == "$dir/selftest_progs" ]] || continue
+		exe=${exe%/exe}
+		echo "${exe##*/}"
+	done
+}
+
+kill_left() {
+	local pid
+
+	for pid in $(left_processes); do
+		kill -KILL "$pid" 2>/dev/null
+	done
+}
+
+want_none_left() {
+	local left i
+
+	for ((i = 0; i < 20; i++)); do
+		left=$(left_processes)
+		[[ $left ]] || return
+		sleep 0.1
+	done
+	problem "processes left: $(tr '\n' ' ' <<<"$left")"
+	kill_left
+}
+
+# netns_list PID...: the namespaces that they are in.
+netns_list() {
+	readlink "${@/%//ns/net}" 2>/dev/null | sort -u
+}
+
+valid_json() {
+	if ! python3 -c '' 2>/dev/null; then
+		why_skip='needs python3'
+		return 1
+	fi
+	python3 -m json.tool "$1" >/dev/null 2>"$dir/json_err" ||
+		problem "want valid JSON: $(cat "$dir/json_err")"
+}
+
+# json_get FILE EXPRESSION: of the results r, or of the verdicts v by subtest.
+json_get() {
+	python3 - "$1" "$2" <<-'PYTHON' 2>&1
+	import json, sys
+	r = json.load(open(sys.argv[1]))
+	v = {s["name"]: s["verdict"] for t in r["results"] for s in t["subtests"]}
+	m = {s["name"]: s for t in r["results"] for s in t["subtests"]}
+	print(eval(sys.argv[2]))
+	PYTHON
+}
+
+# ---- Runs that several cases look at -------------------------------------------------------------
+
+# Those that take long, beside all others; a map that stays needs a bpffs that goes away by itself.
+start_long_run() {
+	mkdir "$dir/bpf"
+	cp "$SELF" "$dir/slow_progs"
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	unshare -m bash -c 'mount -t bpf bpf "$1/bpf" && export MISBEHAVE_BPFFS=$1/bpf
+		exec "$1/slow_progs" -j2 -v -a misbehave/is_slow,misbehave/leaves_map' - "$dir" \
+		>"$dir/long" 2>&1 </dev/null &
+	long_pid=$!
+}
+
+main_run() {
+	[[ -e $dir/main ]] && return
+	run "$dir/selftest_progs" -w 2 -d misbehave/is_slow,misbehave/leaves_map -J "$dir/main.json"
+	cp "$dir/out" "$dir/main"
+	main_status=$status
+}
+
+long_run() {
+	wait "$long_pid"
+}
+
+# verdict SUBTEST VERDICT PATTERN...: in the report on the main run.
+verdict() {
+	local name=$1 word=$2 pattern
+
+	main_run
+	report_of "$dir/main" "misbehave/$name" >"$dir/report"
+	want_in "$dir/report" "misbehave/$name:$word"
+	shift 2
+	for pattern in "$@"; do
+		want_in "$dir/report" "$pattern"
+	done
+}
+
+# After what crashed, hung or left something behind, the next one is run and judged as ever.
+others_run() {
+	main_run
+	((main_status == 1)) || problem "exit status: want 1, got $main_status"
+	want_text 32 "$(grep -Ec '^#[0-9]+/[0-9]+ .*:(OK|FAIL|SKIP)' <(sed '/^All error logs/,$d' "$dir/main"))" \
+		"subtests reported"
+	want_in "$dir/main" '^#2 +misbehave:FAIL'
+	want_in "$dir/main" '^Only the failed ones again: -n 2/2-3,5-15,17-18,20,23$'
+	want_in "$dir/main" '^Summary: 1/12 PASSED, 3 SKIPPED, 1 FAILED'
+}
+
+# The same verdicts when each is on its own, in another order.
+others_run_shuffled() {
+	main_run
+	run "$dir/selftest_progs" -w 2 -j4 --shuffle=5 -d misbehave/is_slow,misbehave/leaves_map
+	verdicts "$dir/main" >"$dir/wanted"
+	verdicts "$dir/out" | diff "$dir/wanted" - >"$dir/diff" ||
+		problem "verdicts with -j4 --shuffle: $(cat "$dir/diff")"
+	want_none_left
+}
+
+verdicts() {
+	sed '/^All error logs/,$d' "$1" | grep -Eo '^#[0-9]+/.*:(OK|FAIL|SKIP)' | sort
+}
+
+json_of_main() {
+	main_run
+	valid_json "$dir/main.json" || return
+	want_text 'fail fail skip pass' \
+		"$(json_get "$dir/main.json" "v['fails'], v['sleeps'], v['skips'], v['closes_all']" |
+			tr -d "(),'")" "verdicts"
+	want_text "tests/cases/misbehave.c FAIL" "$(json_get "$dir/main.json" \
+		"m['closes_all_fails']['reason']" | sed 's/:.*FAIL:.*/ FAIL/')" "reason"
+	want_text "killed by SIGSEGV (Segmentation fault)" \
+		"$(json_get "$dir/main.json" "m['segfaults']['reason']")" "reason"
+	want_text "it is not its day" "$(json_get "$dir/main.json" "m['skips']['skip_reason']")"
+	want_text "a part was left out" "$(json_get "$dir/main.json" "m['notes']['notes']")"
+	want_text "2 2" "$(json_get "$dir/main.json" \
+		"str(m['fails']['checks']) + ' ' + str(m['fails']['failed_checks'])")" "checks"
+	want_text True "$(json_get "$dir/main.json" "'before?after' in m['prints_much']['message']")"
+	want_text True "$(json_get "$dir/main.json" "len(m['prints_much']['message']) < 300000")"
+}
+
+# Standard input of the runner is a file here, so that the subtest cannot have it from there.
+alone() {
+	"$dir/selftest_progs" -a misbehave/is_alone <"$0" >"$dir/out" 2>"$dir/err"
+	status=$?
+	want_status 0
+	want_in "$dir/out" 'misbehave/is_alone:OK'
+}
+
+note_once() {
+	main_run
+	want_text 1 "$(grep -c '^Note: a part was left out$' "$dir/main")" "lines with the note"
+}
+
+slow() {
+	long_run
+	report_of "$dir/long" misbehave/is_slow >"$dir/report"
+	want_in "$dir/report" 'is_slow:OK'
+	want_text 1 "$(grep -c 'WATCHDOG: runs for 10 seconds' "$dir/report")" "notices"
+	want_in "$dir/report" 'thread [0-9]'
+	want_in "$dir/report" '\[<0>\] .*nanosleep'
+}
+
+left_map() {
+	long_run
+	report_of "$dir/long" misbehave/leaves_map >"$dir/report"
+	if grep -q 'names no directory\|mount:' "$dir/long"; then
+		why_skip='no bpffs'
+		return
+	fi
+	want_in "$dir/report" 'leaves_map:FAIL'
+	want_in "$dir/report" 'left 1 BPF maps or programs behind'
+}
+
+impossible() {
+	run "$dir/selftest_progs" -a misbehave/impossible,misbehave/passes --require "$1"
+	want_status 1
+	want_in "$dir/out" 'misbehave/impossible:FAIL'
+	want_in "$dir/out" 'no insert_unix_seqpacket \(.*\); needs sockmap support'
+	want_in "$dir/out" 'misbehave/passes:OK'
+}
+
+keeps_off_stdout() {
+	run "$dir/selftest_progs" -v -a misbehave/reuses_stdout
+	want_status 0
+	want_in "$dir/out" 'reuses_stdout:OK'
+}
+
+# What a daemon leaves when it dies is found as well, before the next one can be blamed for it.
+daemons_every_time() {
+	run "$dir/selftest_progs" --repeat 20 -a misbehave/leaves_daemons,misbehave/passes
+	want_text 20 "$(grep -c 'misbehave/passes:OK' "$dir/out")" "passes of the neighbour"
+	want_text 20 "$(sed '/^All error logs/,$d' "$dir/out" | grep -c 'left processes behind')" \
+		"rounds in which both were found"
+	want_none_left
+}
+
+# What the runner has not written yet is not to be written by its children.
+clean_logs() {
+	run "$dir/selftest_progs" --shuffle=3 --repeat 2 -a misbehave/exits_early -v
+	want_text 1 "$(grep -c '^Shuffled' "$dir/out")" "lines about the seed"
+	want_not_in "$dir/out" '^ +(Shuffled|Round)'
+}
+
+# ---- Exit status ---------------------------------------------------------------------------------
+
+exits() {
+	local wanted=$1
+
+	shift
+	run "$@"
+	want_status "$wanted"
+}
+
+# usage PATTERN OPTION...: it says what is wrong, in one line, and runs nothing.
+usage() {
+	local pattern=$1
+
+	shift
+	run "$dir/selftest_progs" "$@"
+	want_status 64
+	want_in "$dir/err" "$pattern"
+	want_text '' "$(cat "$dir/out")" "standard output"
+}
+
+as_nobody() {
+	if ((EUID == 0)); then
+		run setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all "$@"
+	else
+		run "$@"
+	fi
+}
+
+needs_root() {
+	as_nobody "$dir/test_progs"
+	want_status 3
+	want_in "$dir/err" '^test_progs: .*run it as root'
+	want_text 1 "$(wc -l <"$dir/err")" "lines on standard error"
+	want_not_in "$dir/out" ':(OK|FAIL|SKIP)'
+}
+
+# ---- Selection -----------------------------------------------------------------------------------
+
+# lists NUMBERS OPTION...: what is selected, without running it.
+lists() {
+	local wanted=$1
+
+	shift
+	run "$dir/selftest_progs" -l "$@"
+	want_status 0
+	want_text "$wanted" "$(listed)" "selection"
+	run "$dir/selftest_progs" -c "$@"
+	want_text "$(tr ' ' '\n' <<<"$wanted" | cut -d/ -f1 | sort -u | wc -l)/$(wc -w <<<"$wanted")" \
+		"$(cat "$dir/out")" "count"
+}
+
+no_match() {
+	local pattern=$1
+
+	shift
+	run "$dir/selftest_progs" -l "$@"
+	want_status 2
+	want_in "$dir/err" "$pattern"
+	want_text '' "$(cat "$dir/out")" "standard output"
+}
+
+# file CONTENT: a list of tests, with printf's escapes.
+file() {
+	printf '%b' "$1" >"$dir/list"
+}
+
+lists_file() {
+	file "$1"
+	shift
+	lists "$@"
+}
+
+usage_file() {
+	file "$1"
+	shift
+	usage "$@"
+}
+
+no_match_file() {
+	file "$1"
+	shift
+	no_match "$@"
+}
+
+names_of_sockmap_listen() {
+	as_nobody "$dir/test_progs" -l
+	want_status 0
+	grep '/' "$dir/out" | sed 's/^#[^ ]* *//' >"$dir/names"
+	want_text 152 "$(wc -l <"$dir/names")" "names"
+	want_text 152 "$(sort -u "$dir/names" | wc -l)" "different names"
+	want_text 'sockmap_listen/sockmap IPv4 TCP test_insert_invalid' "$(head -n 1 "$dir/names")" first
+	want_text 'sockmap_listen/sockhash Unix test_unix_redir stream' "$(tail -n 1 "$dir/names")" last
+	as_nobody "$dir/test_progs" -c
+	want_text 1/152 "$(cat "$dir/out")" "count"
+}
+
+alias_selects_two() {
+	as_nobody "$dir/test_progs" -l -a 'sockmap_listen/sockmap Unix test_unix_redir'
+	want_status 0
+	want_text 2 "$(grep -c 'sockmap Unix test_unix_redir' "$dir/out")" "selected subtests"
+	want_text 3 "$(wc -l <"$dir/out")" "lines"
+}
+
+# ---- Reports -------------------------------------------------------------------------------------
+
+json_unwritable() {
+	run "$dir/selftest_progs" -a misbehave/passes -J "$1"
+	want_status 64
+	want_in "$dir/err" "cannot write the results to $1"
+	want_not_in "$dir/out" ':OK'
+}
+
+# Nobody can know before that a device is full.
+json_full() {
+	run "$dir/selftest_progs" -a misbehave/passes -J /dev/full
+	((status)) || problem "exit status: want a failure, got 0"
+	want_in "$dir/err" "cannot write the results to /dev/full: No space"
+}
+
+json_survives_usage_error() {
+	echo '{"old": true}' >"$dir/old.json"
+	run "$dir/selftest_progs" -J "$dir/old.json" -n 0
+	want_status 64
+	want_text '{"old": true}' "$(cat "$dir/old.json")" "old results"
+	run "$dir/selftest_progs" -J "$dir/old.json" -a no_such
+	want_status 2
+	want_text '{"old": true}' "$(cat "$dir/old.json")" "old results"
+}
+
+json_to_stdout() {
+	run "$dir/selftest_progs" -a misbehave/passes -J -
+	sed -n '/^{/,$p' "$dir/out" >"$dir/stdout.json"
+	want_status 0
+	valid_json "$dir/stdout.json"
+}
+
+# background OPTION...: start it, and wait until what hangs is all that is left to do.
+background() {
+	"$dir/selftest_progs" "$@" >"$dir/out" 2>"$dir/err" </dev/null &
+	runner=$!
+	for ((i = 0; i < 100; i++)); do
+		grep -q 'misbehave/leaves_child:' "$dir/out" && break
+		sleep 0.05
+	done
+	# The ones that hang start after it.
+	sleep 0.3
+}
+
+# Job control, since a shell without it starts its children with SIGINT ignored.
+interrupted() {
+	local before during=() i
+
+	# Those of the workers alone: others on this machine come and go.
+	before=$(netns_list /proc/[0-9]*)
+	set -m
+	background -j3 -J "$dir/int.json" \
+		-a 'misbehave/passes,misbehave/leaves_child,behave/*,misbehave/sleeps,misbehave/spins' \
+		--shuffle=7
+	set +m
+	mapfile -t during < <(left_processes | sed 's|^|/proc/|')
+	mapfile -t during < <(netns_list "${during[@]}" | comm -13 <(echo "$before") -)
+	((${#during[@]})) || problem "want a network namespace while subtests run"
+	kill "-$1" "$runner"
+	wait "$runner" 2>/dev/null
+	status=$?
+	want_status 130
+	want_in "$dir/out" '^Summary: '
+	want_in "$dir/out" '^Interrupted: [1-9][0-9]* subtests have not run'
+	want_none_left
+	want_text '' "$(netns_list /proc/[0-9]* | grep -Fx "${during[@]/#/-e}")" \
+		"network namespaces that stayed"
+	valid_json "$dir/int.json" &&
+		want_text True "$(json_get "$dir/int.json" "r['interrupted']")" "interrupted"
+}
+
+killed() {
+	local name
+
+	background -J "$dir/kill.json" \
+		-a 'behave/*,misbehave/passes,misbehave/fails,misbehave/leaves_child,misbehave/is_slow'
+	kill -KILL "$runner"
+	wait "$runner" 2>/dev/null
+	want_none_left
+	valid_json "$dir/kill.json" || return
+	for name in first fifth passes fails leaves_child; do
+		want_text True "$(json_get "$dir/kill.json" "'$name' in v")" "$name was reported"
+	done
+	want_text 1 "$(json_get "$dir/kill.json" "r['not_run']")" "not run"
+}
+
+order_is_that_of_the_plan() {
+	run "$dir/selftest_progs" -l -t 'behave/[a-p]*' -d 'misbehave/is_*,misbehave/leaves_*'
+	listed >"$dir/plan"
+	run "$dir/selftest_progs" -w 1 -j4 -t 'behave/[a-p]*' -d 'misbehave/is_*,misbehave/leaves_*'
+	sed -i '/^All error logs/,$d' "$dir/out"
+	want_text "$(cat "$dir/plan")" "$(grep -Eo '^#[0-9]+/[0-9]+' "$dir/out" | tr -d '#' |
+		paste -sd' ')" "order"
+}
+
+shuffled() {
+	local first
+
+	run "$dir/selftest_progs" -t behave -d 'misbehave/*' -l --shuffle=11
+	first=$(listed)
+	want_text '1/1 1/2 1/3 1/4 1/5' "$(tr ' ' '\n' <<<"$first" | sort | paste -sd' ')" "permutation"
+	run "$dir/selftest_progs" -t behave -d 'misbehave/*' -l --shuffle=11
+	want_text "$first" "$(listed)" "the same seed"
+	run "$dir/selftest_progs" -l --shuffle=11
+	first=$(listed)
+	run "$dir/selftest_progs" -l --shuffle=12
+	[[ $(listed) != "$first" ]] || problem "another seed: want another order, got $first"
+}
+
+# What the list says is what runs, and the seed is printed.
+shuffled_run() {
+	local list
+
+	run "$dir/selftest_progs" -a behave --shuffle=11 -l
+	list=$(listed)
+	run "$dir/selftest_progs" -a behave --shuffle=11
+	want_in "$dir/out" '^Shuffled with --shuffle=11$'
+	want_text "$list" "$(grep -Eo '^#[0-9]+/[0-9]+' "$dir/out" | tr -d '#' | paste -sd' ')" "order"
+	run "$dir/selftest_progs" -a behave --shuffle
+	want_in "$dir/out" '^Shuffled with --shuffle=[0-9]+$'
+}
+
+repeated() {
+	export MISBEHAVE_STATE=$dir/state
+	rm -f "$MISBEHAVE_STATE"
+	run "$dir/selftest_progs" --repeat 3 -a misbehave/flips
+	want_status 1
+	want_text 'Round 1: Round 2: Round 3:' "$(grep ^Round "$dir/out" | paste -sd' ')" "rounds"
+	want_text 'OK FAIL OK' "$(sed '/^All error/,$d' "$dir/out" | grep -o 'flips:.*' | cut -d: -f2 |
+		paste -sd' ')" "verdicts"
+	want_in "$dir/out" 'misbehave/flips:FAIL \(1 of 3 runs\)'
+}
+
+until_fail() {
+	export MISBEHAVE_STATE=$dir/state
+	rm -f "$MISBEHAVE_STATE"
+	run "$dir/selftest_progs" --until-fail -a misbehave/flips,misbehave/is_alone
+	want_status 1
+	want_text 'Round 1: Round 2:' "$(grep ^Round "$dir/out" | paste -sd' ')" "rounds"
+	want_text 1 "$(grep -c 'is_alone:OK' "$dir/out")" "runs of what comes after it"
+	run "$dir/selftest_progs" --until-fail --repeat 3 -a misbehave/passes
+	want_status 0
+	want_text 3 "$(grep -c 'passes:OK' "$dir/out")" "rounds without a failure"
+}
+
+plain() {
+	run "$dir/selftest_progs" -a behave/first,misbehave/fails
+	want_not_in "$dir/out" $'\033|\r'
+	want_not_in "$dir/out" '^\['
+}
+
+# terminal COMMAND: what it prints to a terminal.
+terminal() {
+	if ! script --version >/dev/null 2>&1; then
+		why_skip='needs script(1)'
+		return 1
+	fi
+	TERM=xterm timeout 40 script -qec "$1" /dev/null >"$dir/out" 2>"$dir/err" </dev/null
+	status=$?
+}
+
+coloured() {
+	terminal "env -u NO_COLOR $dir/selftest_progs -a misbehave/passes,misbehave/fails,misbehave/skips" ||
+		return
+	want_status 1
+	want_in "$dir/out" $'passes:\033\\[32mOK\033\\[0m'
+	want_in "$dir/out" $'fails:\033\\[31mFAIL'
+	want_in "$dir/out" $'skips:\033\\[33mSKIP'
+	want_in "$dir/out" '\[0/3\] misbehave/passes'
+}
+
+not_coloured() {
+	terminal "env $1 $dir/selftest_progs -a misbehave/passes,misbehave/fails" || return
+	want_status 1
+	want_not_in "$dir/out" $'\033\\[3'
+	want_in "$dir/out" 'passes:OK'
+}
+
+# ---- All of them ---------------------------------------------------------------------------------
+
+can_run=0 long_pid=''
+"$dir/selftest_progs" -a misbehave/passes >"$dir/out" 2>&1
+(($? == 3)) || can_run=1
+((can_run)) && { selected "takes long" || selected "BPF map"; } && start_long_run
+
+root_t "passes" verdict passes OK
+root_t "fails: where, what was wanted and what was there" verdict fails FAIL \
+	'tests/cases/misbehave\.c:[0-9]+: FAIL: one and two: 1 is 1, want 2' 'later failure.*want 4'
+root_t "fails with bytes: the first difference" verdict fails_bytes FAIL \
+	'payload: got 7 bytes, want 7; from byte 4 on got 6d 61 70, want 65 74 73'
+root_t "skips, with the reason" verdict skips 'SKIP \(it is not its day\)'
+root_t "a failed check outweighs a skip" verdict fails_and_skips FAIL 'want 2'
+root_t "no checks is a failure" verdict checks_nothing FAIL 'made no checks'
+root_t "segfault: the static function is in the backtrace" verdict segfaults FAIL \
+	'killed by SIGSEGV' ' write_to_nowhere\+0x' ' segfaults\+0x'
+root_t "abort: its caller is in the backtrace" verdict aborts FAIL 'killed by SIGABRT' ' aborts\+0x'
+root_t "exit(0) is not the end" verdict exits_early FAIL 'exited with status 0 before its end'
+root_t "exit(3)" verdict exits_3 FAIL 'exited with status 3'
+root_t "hangs asleep: where" verdict sleeps FAIL 'timed out after 2 s' 'WATCHDOG' '\[<0>\] .*pause'
+root_t "hangs on a CPU" verdict spins FAIL 'timed out after 2 s' 'syscall: running'
+root_t "leaves a child" verdict leaves_child FAIL 'left processes behind'
+root_t "leaves a child in a session of its own" verdict leaves_daemon FAIL 'left processes behind'
+root_t "leaves a daemon and its child" daemons_every_time
+root_t "a forked copy returns" verdict copy_returns OK
+root_t "a forked copy returns, the process does not" verdict copy_survives FAIL 'before its end'
+root_t "a check fails in a forked copy" verdict copy_fails FAIL 'in the copy: 1 is 1, want 2'
+root_t "closes all descriptors" verdict closes_all OK
+root_t "closes all descriptors and fails: the reason survives" verdict closes_all_fails FAIL \
+	'nothing is open: 1 is 1, want 2'
+root_t "a socket that gets the number of standard output stays untouched" verdict reuses_stdout OK
+root_t "the same with -v" keeps_off_stdout
+root_t "prints NUL bytes and 1 MB" verdict prints_much OK
+root_t "prints 1 MB and aborts: the backtrace survives" verdict prints_much_aborts FAIL \
+	'before\?after' 'killed by SIGABRT' ' gsignal\+0x|raise\+0x'
+root_t "a note is printed once" note_once
+root_t "a missing feature skips, with reason and remedy" verdict impossible \
+	'SKIP \(no insert_unix_seqpacket \(.*\); needs sockmap support for this kind'
+root_t "a required feature that is missing is a failure" impossible insert_unix_seqpacket
+root_t "a missing feature is a failure with --require all" impossible all
+root_t "is on its own: namespace, group, standard input" alone
+root_t "the others run, and the summary adds up" others_run
+root_t "the same verdicts with -j4, in another order" others_run_shuffled
+root_t "JSON holds verdicts, reasons and logs" json_of_main
+root_t "logs hold nothing of the runner" clean_logs
+
+root_t "exit 0: passed" exits 0 "$dir/selftest_progs" -a behave
+root_t "exit 1: failed" exits 1 "$dir/selftest_progs" -a behave,misbehave/fails
+t "exit 2: nothing matches" exits 2 "$dir/selftest_progs" -t no_such
+t "exit 3: not root, and a line that says so" needs_root
+root_t "exit 4: all are skipped" exits 4 "$dir/selftest_progs" -a misbehave/skips,misbehave/impossible
+t "exit 64: an unknown option" exits 64 "$dir/selftest_progs" --no-such-option
+t "exit 64: an operand" usage 'what is "behave"' behave
+t "exit 64: an unknown feature" usage 'no feature "wings"' --require wings
+for args in '-j 0' '-j x' '-j 1x' '-w -1' '-w x' '--repeat 0' '--repeat=-1' '--shuffle=0' \
+	'--io-timeout=0' '-vvvv' '-vx'; do
+	# shellcheck disable=SC2086 # an option and its argument
+	t "exit 64: ${args/-j /-j}" usage 'whole number|-v, -vv' ${args/-j /-j}
+done
+root_t "exit 130: SIGINT leaves nothing" interrupted INT
+root_t "exit 130: SIGTERM leaves nothing" interrupted TERM
+
+t "-n 1,2" lists "$(echo 1/{1..5} 2/{1..29})" -n 1,2
+t "-n 1" lists "$(echo 1/{1..5})" -n 1
+t "-n 1/2,4-5" lists '1/2 1/4 1/5' -n 1/2,4-5
+t "-n 1-2/3" lists '1/3 2/3' -n 1-2/3
+t "-n twice adds up" lists '1/1 2/2' -n 1/1 -n 2/2
+for list in 0 1- a 2-1 '' 1/ / 1/0 '1,' ',1' -1 +1 ' 1' 1/2/3 1/a 99999999999; do
+	t "-n '$list' is malformed" usage 'is no list of numbers' -n "$list"
+done
+t "-n of what is not there" no_match 'no test matches "1/2,?9?"' -n 1/29
+t "-n 3 of what is not there" no_match 'no test matches "3"' -n 3
+t "-t looks for a part of the name" lists "$(echo 1/{1..5} 2/{1..29})" -t ehav
+t "-t TEST/SUBTEST, each a part" lists '2/2 2/3 2/5 2/18 2/20' -t misb/fails
+t "-t with globs" lists '1/3 1/4' -t 'behave/*part' -d 'misbehave/*_*'
+t "-a is exact" lists "$(echo 1/{1..5})" -a behave
+t "-a with a part of a name" no_match 'no test matches "ehave"' -a ehave
+t "-a with globs" lists '1/1 1/4 1/5' -a 'behave/f*'
+t "-a with ? and []" lists '1/1 2/10' -a 'behave/fir?t,misbehave/exits_[0-9]'
+t "-b takes out parts of names" lists "$(echo 1/{1..5})" -b misb
+t "-b TEST/SUBTEST" lists '1/1 1/2 1/5' -a behave -b behave/part
+t "-d is exact" lists "$(echo 2/{1..29})" -d behave
+t "-d with globs" lists '1/2 1/3' -a behave -d 'behave/f*'
+t "deny beats allow, in either order" lists '1/2 1/3 1/4 1/5' -d behave/first -a behave/first,behave
+t "a later, narrower entry takes nothing away" lists "$(echo 1/{1..5})" -a behave,behave/first
+t "an earlier, narrower entry takes nothing away" lists "$(echo 1/{1..5})" -a behave/first,behave
+t "an alias selects all that share it" lists '1/3 1/4' -a behave/shared
+t "an alias denies all that share it" lists '1/1 1/2 1/5' -a behave -d behave/shared
+t "a pattern that matches nothing" no_match 'no test matches "nope"' -a behave,nope
+t "a denied pattern that matches nothing" no_match 'no test matches "nope"' -d nope
+t "all is denied" no_match 'nothing is left to run' -a behave -d behave
+t "an empty pattern" usage 'empty pattern' -t behave,,misbehave
+t "an empty list" usage 'empty pattern' -a ''
+t "a pattern without a test" usage 'lacks a name' -t /first
+t "a pattern without a subtest" usage 'lacks a name' -t behave/
+t "@FILE: comments and blanks" lists_file '# a list\n\n  behave/first  # why\n\tbehave/third part\n' \
+	'1/1 1/3' -a "@$dir/list"
+t "@FILE: in a list" lists_file 'behave/first\n' '1/1 1/2' -a "behave/second,@$dir/list"
+t "@FILE: denied" lists_file 'behave/first\n' '1/2 1/3 1/4 1/5' -a behave -d "@$dir/list"
+t "@FILE: missing" usage 'cannot read @.*No such file' -a "@$dir/missing"
+t "@FILE: a directory" usage 'cannot read @.*directory' -a "@$dir"
+t "@FILE: empty" usage_file '' 'holds no pattern' -a "@$dir/list"
+t "@FILE: only comments" usage_file '# nothing\n\n' 'holds no pattern' -d "@$dir/list"
+t "@FILE: truncated" usage_file 'behave/first\nbehave/sec' 'list:2: .*truncated' -a "@$dir/list"
+t "@FILE: a NUL byte" usage_file 'behave/first\nbehave\0/x\n' 'list:2: a NUL byte' -a "@$dir/list"
+t "@FILE: a line that matches nothing" no_match_file 'behave/first\nnope\n' \
+	'list:2: no test matches "nope"' -a "@$dir/list"
+t "the names in sockmap_listen, without root" names_of_sockmap_listen
+t "an old name of sockmap_listen selects both subtests" alias_selects_two
+
+root_t "-J in a directory that is missing" json_unwritable "$dir/missing/results.json"
+root_t "-J with a directory" json_unwritable "$dir"
+root_t "-J with a full device" json_full
+root_t "-J -" json_to_stdout
+t "-J: old results survive a usage error" json_survives_usage_error
+root_t "-J: a killed runner leaves what it has reported" killed
+root_t "-j4 reports in the order of the plan" order_is_that_of_the_plan
+t "--shuffle=SEED is an order that can be had again" shuffled
+root_t "--shuffle runs in the order that -l lists" shuffled_run
+root_t "--repeat 3" repeated
+root_t "--until-fail" until_fail
+root_t "no terminal: no colour, no progress" plain
+root_t "a terminal: colour and progress" coloured
+root_t "a terminal, NO_COLOR=1: no colour" not_coloured NO_COLOR=1
+root_t "a dumb terminal: no colour" not_coloured TERM=dumb
+root_t "what takes long is said to be slow, and where it is" slow
+root_t "leaves a BPF map" left_map
+root_t "nothing is left at the end" want_none_left
+
+echo "harness: $passed passed, $failed failed, $skipped skipped"
+((failed == 0))

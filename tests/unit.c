@@ -1,0 +1,755 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests of the functions that everything else is judged with: the blocking read and its fates, the
+ * search for splats, the order of a plan. Needs neither root nor BPF.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "harness/plan.h"
+#include "harness/splat.h"
+#include "network_helpers.h"
+
+/* ---- Results --------------------------------------------------------------------------------- */
+
+static unsigned int passed, failed, skipped;
+static unsigned int problems; /* of the case that runs */
+static char details[4096];
+static char skip_reason[256];
+
+static void want(bool ok, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What was wanted, and what was there. */
+static void want(bool ok, const char *fmt, ...)
+{
+	size_t used = strlen(details);
+	char text[512];
+	va_list ap;
+
+	if (ok)
+		return;
+	problems++;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	snprintf(details + used, sizeof(details) - used, "#   %s\n", text);
+}
+
+static void want_eq(const char *what, long long got, long long wanted)
+{
+	want(got == wanted, "%s: want %lld, got %lld", what, wanted, got);
+}
+
+static void begin_case(void)
+{
+	problems = 0;
+	details[0] = '\0';
+	skip_reason[0] = '\0';
+}
+
+static void end_case(const char *name)
+{
+	unsigned int number = passed + failed + skipped + 1;
+
+	if (problems) {
+		failed++;
+		printf("not ok %u - %s\n%s", number, name, details);
+	} else if (*skip_reason) {
+		skipped++;
+		printf("ok %u - %s # SKIP %s\n", number, name, skip_reason);
+	} else {
+		passed++;
+		printf("ok %u - %s\n", number, name);
+	}
+	fflush(stdout);
+}
+
+/* ---- Threads --------------------------------------------------------------------------------- */
+
+/* The number of threads; in *tid one that is not this one. */
+static unsigned int count_threads(int *tid)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	unsigned int n = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		n++;
+		if (atoi(entry->d_name) != getpid())
+			*tid = atoi(entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+/* A joined thread is in /proc for a moment yet. */
+static void want_no_thread(void)
+{
+	unsigned int n = 0;
+	int tid = 0;
+
+	for (int i = 0; i < 1000; i++) {
+		n = count_threads(&tid);
+		if (n == 1)
+			return;
+		usleep(1000);
+	}
+	want_eq("threads after the reader", n, 1);
+}
+
+/* The system call in which the other thread sleeps; -1: it does not. */
+static long reader_syscall(void)
+{
+	char path[64];
+	long number = -1;
+	int tid = 0;
+	FILE *file;
+
+	if (count_threads(&tid) != 2)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%ld", &number) != 1)
+		number = -1;
+	if (file)
+		fclose(file);
+	return number;
+}
+
+/* ---- Fates of a read ------------------------------------------------------------------------- */
+
+struct attempt {
+	struct sock_pair pair;
+	struct sock_pair other; /* where data can be misdirected to */
+	struct reader *reader;
+	struct recv_report report;
+	char buf[64];
+	ssize_t ret;
+	uint64_t start_ns, end_ns;
+};
+
+static bool open_attempt(struct attempt *a, const char *kind)
+{
+	int err;
+
+	*a = (struct attempt){ .pair = SOCK_PAIR_NONE, .other = SOCK_PAIR_NONE };
+	err = make_pair(sock_kind(kind), &a->pair) ?: make_pair(sock_kind(kind), &a->other);
+	want_eq("make_pair()", err, 0);
+	return err == 0;
+}
+
+static bool start_reading(struct attempt *a, enum wait_method how, int flags, size_t len,
+			  unsigned int timeout_ms)
+{
+	struct read_request request = {
+		.fd = a->pair.mapped,
+		.buf = a->buf,
+		.len = len,
+		.flags = flags,
+		.how = how,
+		.timeout_ms = timeout_ms,
+		.others = &a->other.mapped,
+		.nr_others = 1,
+	};
+	int err = reader_start(&a->reader, &request);
+
+	want_eq("reader_start()", err, 0);
+	return err == 0;
+}
+
+static void send_some(int fd, size_t len)
+{
+	want_eq("send()", send(fd, "0123456789", len, MSG_NOSIGNAL), len);
+}
+
+static void finish_reading(struct attempt *a)
+{
+	a->start_ns = now_ns();
+	a->ret = reader_finish(a->reader, &a->report);
+	a->end_ns = now_ns();
+	want_no_thread();
+}
+
+static void close_attempt(struct attempt *a)
+{
+	close_pair(&a->pair);
+	close_pair(&a->other);
+}
+
+static unsigned int took_ms(const struct attempt *a)
+{
+	return (a->end_ns - a->start_ns) / NSEC_PER_MSEC;
+}
+
+static void want_report(const struct attempt *a, ssize_t ret, enum recv_fate fate)
+{
+	char text[256];
+
+	want_eq("returned", a->ret, ret);
+	want(a->report.fate == fate, "fate: want %d, got %d: %s", fate, a->report.fate,
+	     recv_report_text(&a->report, text, sizeof(text)));
+}
+
+static const long wait_syscalls[NR_WAIT_METHODS] = {
+	[WAIT_POLL] = SYS_ppoll,	[WAIT_SELECT] = SYS_pselect6,
+	[WAIT_EPOLL] = SYS_epoll_pwait, [WAIT_EPOLL_ET] = SYS_epoll_pwait,
+	[WAIT_RECV] = SYS_recvfrom,
+};
+
+/* The reader sleeps before the send, in the call it is to sleep in, and is back after it. */
+static void try_arrived(enum wait_method how, const char *kind)
+{
+	struct attempt a;
+	uint64_t sent_ns;
+
+	if (open_attempt(&a, kind) && start_reading(&a, how, 0, sizeof(a.buf), 10000)) {
+		want_eq("system call that it sleeps in before the send", reader_syscall(),
+			wait_syscalls[how]);
+		sent_ns = now_ns();
+		send_some(a.pair.peer, 5);
+		finish_reading(&a);
+		want_report(&a, 5, RECV_ARRIVED);
+		want_eq("how", a.report.how, how);
+		want(a.report.woken_ns > sent_ns && a.report.woken_ns <= a.end_ns,
+		     "woken_ns: want from %llu to %llu, got %llu", (unsigned long long)sent_ns,
+		     (unsigned long long)a.end_ns, (unsigned long long)a.report.woken_ns);
+		want(memcmp(a.buf, "01234", 5) == 0, "data: want 01234, got %.5s", a.buf);
+	}
+	close_attempt(&a);
+}
+
+static void test_arrived(void)
+{
+	static const char *const kinds[] = { "tcp4", "udp4", "unix_stream", "unix_dgram" };
+	char name[128];
+
+	for (enum wait_method how = 0; how < NR_WAIT_METHODS; how++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
+			begin_case();
+			try_arrived(how, kinds[i]);
+			snprintf(name, sizeof(name), "%s: a sleeper in %s wakes up", kinds[i],
+				 wait_method_name(how));
+			end_case(name);
+		}
+	}
+}
+
+static void test_already_there(void)
+{
+	struct attempt a;
+
+	if (open_attempt(&a, "tcp4")) {
+		send_some(a.pair.peer, 5);
+		if (start_reading(&a, WAIT_EPOLL_ET, 0, sizeof(a.buf), 10000)) {
+			finish_reading(&a);
+			want_report(&a, 5, RECV_ARRIVED);
+		}
+	}
+	close_attempt(&a);
+}
+
+static void test_peek(void)
+{
+	struct attempt a;
+
+	if (open_attempt(&a, "unix_stream") &&
+	    start_reading(&a, WAIT_POLL, MSG_PEEK, sizeof(a.buf), 10000)) {
+		send_some(a.pair.peer, 5);
+		finish_reading(&a);
+		want_report(&a, 5, RECV_ARRIVED);
+		want_eq("bytes_readable()", bytes_readable(a.pair.mapped), 5);
+	}
+	close_attempt(&a);
+}
+
+#define LOST_MS 400
+
+static void test_lost(void)
+{
+	struct attempt a;
+
+	if (open_attempt(&a, "udp4") && start_reading(&a, WAIT_POLL, 0, sizeof(a.buf), LOST_MS)) {
+		finish_reading(&a);
+		want_report(&a, -ETIME, RECV_LOST);
+		want(took_ms(&a) >= LOST_MS, "took %u ms, less than the timeout of %u", took_ms(&a),
+		     LOST_MS);
+		want(took_ms(&a) < LOST_MS + 2000, "took %u ms, timeout was %u", took_ms(&a),
+		     LOST_MS);
+	}
+	close_attempt(&a);
+}
+
+static void read_unready(struct attempt *a)
+{
+	struct pollfd pfd = { .fd = a->pair.mapped, .events = POLLIN };
+	int ten = 10;
+
+	want_eq("SO_RCVLOWAT",
+		setsockopt(a->pair.mapped, SOL_SOCKET, SO_RCVLOWAT, &ten, sizeof(ten)), 0);
+	if (!start_reading(a, WAIT_POLL, 0, sizeof(a->buf), 10000))
+		return;
+	send_some(a->pair.peer, 3);
+	finish_reading(a);
+	want_eq("poll() of what is queued", poll(&pfd, 1, 0), 0);
+	want_report(a, -ETIME, RECV_UNREADY);
+	want_eq("bytes queued", a->report.queued, 3);
+}
+
+/* A read that wants ten bytes and leaves the three that are there sleeps, though poll(2) would not.
+ */
+static void read_no_wakeup(struct attempt *a)
+{
+	struct pollfd pfd = { .fd = a->pair.mapped, .events = POLLIN };
+
+	if (!start_reading(a, WAIT_RECV, MSG_WAITALL | MSG_PEEK, 10, 10000))
+		return;
+	send_some(a->pair.peer, 3);
+	finish_reading(a);
+	want_eq("poll() of what is queued", poll(&pfd, 1, 0), 1);
+	want_report(a, -ETIME, RECV_NO_WAKEUP);
+	want_eq("bytes queued", a->report.queued, 3);
+}
+
+static void read_misdirected(struct attempt *a)
+{
+	if (!start_reading(a, WAIT_EPOLL, 0, sizeof(a->buf), 10000))
+		return;
+	send_some(a->other.peer, 4);
+	finish_reading(a);
+	want_report(a, -ETIME, RECV_MISDIRECTED);
+	want_eq("bytes queued", a->report.queued, 4);
+	want_eq("found_at", a->report.found_at, a->other.mapped);
+}
+
+/*
+ * These are to be known within a second, of which they take some 600 ms. The machine may be busy,
+ * so the best of some attempts counts.
+ */
+static void want_soon(void (*read_it)(struct attempt *a))
+{
+	struct attempt a;
+	unsigned int best = UINT32_MAX;
+
+	for (int i = 0; i < 4 && best > 1000 && !problems; i++) {
+		if (open_attempt(&a, "tcp4"))
+			read_it(&a);
+		if (took_ms(&a) < best)
+			best = took_ms(&a);
+		close_attempt(&a);
+	}
+	want(best <= 1000, "took %u ms, want at most a second", best);
+}
+
+static void test_unready(void)
+{
+	want_soon(read_unready);
+}
+
+static void test_no_wakeup(void)
+{
+	want_soon(read_no_wakeup);
+}
+
+static void test_misdirected(void)
+{
+	want_soon(read_misdirected);
+}
+
+/* poll(2) reports what recv(2) does not look for: there is data, and no error message. */
+static void test_spurious(void)
+{
+	struct attempt a;
+
+	if (open_attempt(&a, "udp4") &&
+	    start_reading(&a, WAIT_POLL, MSG_ERRQUEUE, sizeof(a.buf), 10000)) {
+		send_some(a.pair.peer, 3);
+		finish_reading(&a);
+		want_report(&a, -EAGAIN, RECV_SPURIOUS);
+	}
+	close_attempt(&a);
+}
+
+static void test_end_of_stream(void)
+{
+	struct attempt a;
+
+	if (open_attempt(&a, "tcp4") && start_reading(&a, WAIT_POLL, 0, sizeof(a.buf), 10000)) {
+		close_fd(&a.pair.peer);
+		finish_reading(&a);
+		want_report(&a, 0, RECV_ARRIVED);
+	}
+	close_attempt(&a);
+}
+
+static void test_reset(void)
+{
+	struct linger linger = { .l_onoff = 1 };
+	struct attempt a;
+
+	if (open_attempt(&a, "tcp4") && start_reading(&a, WAIT_RECV, 0, sizeof(a.buf), 10000)) {
+		/* To close with a lingering time of 0 is to reset. */
+		setsockopt(a.pair.peer, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		close_fd(&a.pair.peer);
+		finish_reading(&a);
+		want_report(&a, -ECONNRESET, RECV_ERROR);
+	}
+	close_attempt(&a);
+}
+
+static void test_recv_timeout(void)
+{
+	struct recv_report report;
+	struct attempt a;
+
+	if (open_attempt(&a, "unix_dgram")) {
+		send_some(a.pair.peer, 3);
+		want_eq("with data",
+			recv_timeout(a.pair.mapped, a.buf, sizeof(a.buf), 0, 10000, &report), 3);
+		want_eq("fate", report.fate, RECV_ARRIVED);
+		want_eq("without data, and without a report",
+			recv_timeout(a.pair.mapped, a.buf, sizeof(a.buf), 0, 1, NULL), -ETIME);
+		want_eq("not open", recv_timeout(1000, a.buf, 1, 0, 1000, &report), -EBADF);
+		want_eq("fate", report.fate, RECV_ERROR);
+		want_no_thread();
+	}
+	close_attempt(&a);
+}
+
+/* ---- Pairs ----------------------------------------------------------------------------------- */
+
+static void want_traffic(const struct sock_kind *kind, int from, int to)
+{
+	ssize_t first = keeps_boundaries(kind) ? 4 : 10;
+	char buf[64];
+
+	send_some(from, 4);
+	send_some(from, 6);
+	usleep(10000); /* a stream has both in its queue then */
+	want_eq("first read", recv_timeout(to, buf, sizeof(buf), 0, 5000, NULL), first);
+	if (keeps_boundaries(kind))
+		want_eq("second read", recv_timeout(to, buf, sizeof(buf), 0, 5000, NULL), 6);
+	want_eq("rest", recv(to, buf, sizeof(buf), MSG_DONTWAIT), -1);
+}
+
+static void try_pair(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int err = make_pair(kind, &pair);
+
+	if (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL || err == -ENODEV ||
+	    err == -ESOCKTNOSUPPORT || err == -EPROTONOSUPPORT) {
+		snprintf(skip_reason, sizeof(skip_reason), "%s; needs %s", strerror(-err),
+			 kind->remedy);
+		return;
+	}
+	want_eq("make_pair()", err, 0);
+	if (err)
+		return;
+	want(pair.kind == kind, "kind: want %s", kind->name);
+	want_traffic(kind, pair.peer, pair.mapped);
+	want_traffic(kind, pair.mapped, pair.peer);
+	close_pair(&pair);
+	want_eq("mapped after close_pair()", pair.mapped, -1);
+	want_eq("peer after close_pair()", pair.peer, -1);
+}
+
+static void test_pairs(void)
+{
+	char name[64];
+
+	for (unsigned int i = 0; i < nr_sock_kinds; i++) {
+		begin_case();
+		try_pair(&sock_kinds[i]);
+		snprintf(name, sizeof(name), "make_pair: %s", sock_kinds[i].name);
+		end_case(name);
+	}
+}
+
+static void test_kinds(void)
+{
+	for (unsigned int i = 0; i < nr_sock_kinds; i++) {
+		const struct sock_kind *kind = &sock_kinds[i];
+
+		want(sock_kind(kind->name) == kind, "the name %s finds it", kind->name);
+		want(sock_kind_of(kind->family, kind->type) == kind,
+		     "family and type of %s find it", kind->name);
+	}
+	want(!sock_kind("tcp"), "there is no kind tcp");
+	want(!sock_kind_of(AF_INET, SOCK_RAW), "there is no kind of raw sockets");
+}
+
+/* ---- Splats ---------------------------------------------------------------------------------- */
+
+static const struct {
+	bool splat;
+	const char *message;
+} messages[] = {
+	{ true,
+	  "WARNING: CPU: 1 PID: 812 at net/core/stream.c:217 sk_stream_kill_queues+0x1a/0x20" },
+	{ true, "BUG: KASAN: slab-use-after-free in sk_psock_verdict_recv+0x4c/0x3a0" },
+	{ true, "BUG: kernel NULL pointer dereference, address: 0000000000000018" },
+	{ true, "BUG: sleeping function called from invalid context at net/core/sock.c:3537" },
+	{ true, "BUG: scheduling while atomic: test_progs/812/0x00000002" },
+	{ true, "BUG: unable to handle page fault for address: ffffc90000f1f000" },
+	{ true, "WARNING: possible circular locking dependency detected" },
+	{ true, "WARNING: possible recursive locking detected" },
+	{ true, "WARNING: inconsistent lock state" },
+	{ true, "WARNING: suspicious RCU usage" },
+	{ true, "WARNING: bad unlock balance detected!" },
+	{ true, "rcu: INFO: rcu_preempt self-detected stall on CPU" },
+	{ true, "rcu: INFO: rcu_sched detected stalls on CPUs/tasks:" },
+	{ true,
+	  "rcu: rcu_preempt kthread starved for 2100 jiffies! g1281 f0x0 RCU_GP_WAIT_FQS(5)" },
+	{ true, "refcount_t: underflow; use-after-free." },
+	{ true, "refcount_t: addition on 0; use-after-free." },
+	{ true, "UBSAN: array-index-out-of-bounds in net/core/skmsg.c:612:9" },
+	{ true, "KCSAN: data-race in sock_map_unref / sock_map_free" },
+	{ true, "kernel BUG at net/core/skbuff.c:2171!" },
+	{ true,
+	  "Oops: general protection fault, probably for non-canonical address 0xdead000000000100: 0000 [#1] SMP" },
+	{ true, "general protection fault, probably for non-canonical address 0xdead000000000122" },
+	{ true, "Kernel panic - not syncing: Fatal exception in interrupt" },
+	{ true, "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [test_progs:812]" },
+	{ true, "INFO: task kworker/1:2:88 blocked for more than 120 seconds." },
+	{ true, "list_del corruption. prev->next should be ffff888, but was dead" },
+	{ true, "unregister_netdevice: waiting for lo to become free. Usage count = 2" },
+	{ true, "ODEBUG: free active (active state 0) object: ffff8881 object type: work_struct" },
+	{ true, "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)" },
+	{ true, "test_progs: page allocation failure: order:4, mode:0x40dc0(GFP_KERNEL)" },
+	{ false, "Unprivileged eBPF is enabled, data leaks possible via Spectre v2 BHB attacks!" },
+	{ false,
+	  "Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on, data leaks possible via Spectre v2 BHB attacks!" },
+	{ false, "MMIO Stale Data CPU bug present and SMT on, data leak possible." },
+	{ false,
+	  "clocksource: timekeeping watchdog on CPU0: Marking clocksource 'tsc' as unstable because the skew is too large:" },
+	{ false,
+	  "perf: interrupt took too long (2507 > 2500), lowering kernel.perf_event_max_sample_rate to 79000" },
+	{ false, "hrtimer: interrupt took 5213123 ns" },
+	{ false, "kasan: KernelAddressSanitizer initialized (generic)" },
+	{ false,
+	  "test_progs[812]: segfault at 0 ip 000000000040e5a7 sp 00007ffd error 6 in test_progs" },
+	{ false, "test_progs: start sockmap_listen/sockmap IPv4 TCP test_insert_invalid" },
+	{ false, "NET: Registered PF_VSOCK protocol family" },
+	{ false,
+	  "TCP: request_sock_TCP: Possible SYN flooding on port 127.0.0.1:4000. Sending cookies." },
+	{ false, "virtio_net virtio0 eth0: renamed from veth1" },
+	{ false, "rcu: Hierarchical RCU implementation." },
+	{ false, "rcu: \tRCU calculated value of scheduler-enlistment delay is 25 jiffies." },
+	{ false, "NMI watchdog: Enabled. Permanently consumes one hw-PMU counter." },
+	{ false, "systemd[1]: Stopped target Timers." },
+	{ false, "" },
+};
+
+static void test_splat_matches(void)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(messages); i++)
+		want(splat_matches(messages[i].message) == messages[i].splat, "%s: %s",
+		     messages[i].splat ? "want a splat" : "want no splat", messages[i].message);
+}
+
+/* Each of these records is one read(2), as of /dev/kmsg. */
+static char *read_records(const char *const *records)
+{
+	char *text = NULL;
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds)) {
+		want(false, "socketpair: %s", strerror(errno));
+		return NULL;
+	}
+	for (; *records; records++)
+		want_eq("write", write(fds[1], *records, strlen(*records)), strlen(*records));
+	text = splat_read(fds[0]);
+	want(!splat_read(fds[0]), "a second look: want nothing new");
+	close(fds[0]);
+	close(fds[1]);
+	return text;
+}
+
+static void want_splat(const char *const *records, const char *wanted)
+{
+	char *text = read_records(records);
+
+	want(wanted ? text && strcmp(text, wanted) == 0 : !text, "want \"%s\", got \"%s\"",
+	     wanted ?: "(nothing)", text ?: "(nothing)");
+	free(text);
+}
+
+static void test_splat_quiet(void)
+{
+	static const char *const records[] = {
+		"6,101,2001,-;NET: Registered PF_VSOCK protocol family\n",
+		"5,102,2002,-;hrtimer: interrupt took 5213123 ns\n",
+		NULL,
+	};
+
+	want_splat(records, NULL);
+	want(!splat_read(-1), "without /dev/kmsg: want nothing");
+}
+
+/* Facility 1 (user) and 3 (daemon): anyone may have written that. */
+static void test_splat_user(void)
+{
+	static const char *const records[] = {
+		"12,101,2001,-;WARNING: written by a program\n",
+		"28,102,2002,-;BUG: written by a daemon\n",
+		"no record at all: WARNING: it has no semicolon\n",
+		NULL,
+	};
+
+	want_splat(records, NULL);
+}
+
+static void test_splat_text(void)
+{
+	static const char *const records[] = {
+		"6,101,2001,-;an earlier message\n",
+		"4,102,2002,-;WARNING: CPU: 1 PID: 8 at net/core/sock.c:1\n SUBSYSTEM=net\n",
+		"12,103,2003,-;a program prints something\n",
+		"4,104,2004,-;Call Trace:\n",
+		"4,105,2005,-; sk_psock_drop+0x1/0x2\n",
+		NULL,
+	};
+
+	want_splat(records, "WARNING: CPU: 1 PID: 8 at net/core/sock.c:1\n"
+			    "Call Trace:\n sk_psock_drop+0x1/0x2\n");
+}
+
+static void test_splat_more(void)
+{
+	static const char *const records[] = {
+		"4,101,2001,-;WARNING: the first\n",
+		"4,102,2002,-;---[ end trace 0000000000000000 ]---\n",
+		"4,103,2003,-;refcount_t: underflow; use-after-free.\n",
+		"4,104,2004,-;a message\n",
+		"3,105,2005,-;BUG: KASAN: the third\n",
+		NULL,
+	};
+
+	want_splat(records, "WARNING: the first\n---[ end trace 0000000000000000 ]---\n"
+			    "[and 2 more]\n");
+}
+
+/* More text than is kept: it is cut, and nothing beyond it is written to. */
+static void test_splat_long(void)
+{
+	static char lines[20][1000];
+	const char *records[ARRAY_SIZE(lines) + 2] = { "4,1,1,-;WARNING: a long one\n" };
+	char *text;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(lines); i++) {
+		memset(lines[i], 'x', sizeof(lines[i]) - 1);
+		memcpy(lines[i], "4,2,2,-;", 8);
+		records[i + 1] = lines[i];
+	}
+	text = read_records(records);
+	want(text && strncmp(text, "WARNING: a long one\nxxx", 23) == 0, "want its beginning");
+	want(text && strlen(text) > 4000 && strlen(text) < 9000, "length: want some 8 KB, got %zu",
+	     text ? strlen(text) : 0);
+	free(text);
+}
+
+/* ---- Plan ------------------------------------------------------------------------------------ */
+
+#define NR_ITEMS 100
+
+static void make_plan(struct plan *plan)
+{
+	*plan = (struct plan){ .nr_items = NR_ITEMS };
+	plan->items = calloc(NR_ITEMS, sizeof(*plan->items));
+	for (unsigned int i = 0; plan->items && i < NR_ITEMS; i++) {
+		plan->items[i].subtest_number = i + 1;
+		plan->items[i].selected = i % 10 != 3;
+	}
+}
+
+static void order_of(struct plan *plan, const uint32_t *seed, unsigned int *numbers)
+{
+	plan_set_order(plan, seed);
+	want_eq("selected", plan->nr_selected, NR_ITEMS - NR_ITEMS / 10);
+	for (unsigned int i = 0; i < plan->nr_selected && i < NR_ITEMS; i++)
+		numbers[i] = plan->order[i]->subtest_number;
+}
+
+static void want_permutation(const struct plan *plan, const unsigned int *numbers)
+{
+	unsigned int times[NR_ITEMS] = {};
+
+	for (unsigned int i = 0; i < plan->nr_selected; i++)
+		times[numbers[i] - 1]++;
+	for (unsigned int i = 0; i < NR_ITEMS; i++)
+		want(times[i] == plan->items[i].selected, "item %u: want %d times, got %u", i,
+		     plan->items[i].selected, times[i]);
+}
+
+static void test_plan_order(void)
+{
+	unsigned int first[NR_ITEMS] = {}, again[NR_ITEMS] = {}, other[NR_ITEMS] = {};
+	const uint32_t seed = 7, other_seed = 8;
+	struct plan plan;
+
+	make_plan(&plan);
+	order_of(&plan, NULL, first);
+	for (unsigned int i = 1; i < plan.nr_selected; i++)
+		want(first[i - 1] < first[i], "without a seed: item %u is out of order", i);
+	order_of(&plan, &seed, again);
+	want_permutation(&plan, again);
+	want(memcmp(first, again, sizeof(first)), "with a seed: want another order");
+	order_of(&plan, &seed, first);
+	want(!memcmp(first, again, sizeof(first)), "the same seed: want the same order");
+	order_of(&plan, &other_seed, other);
+	want_permutation(&plan, other);
+	want(memcmp(first, other, sizeof(first)), "another seed: want another order");
+	free(plan.order);
+	free(plan.items);
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} cases[] = {
+	{ "data that is there already arrives", test_already_there },
+	{ "a peek leaves the data where it is", test_peek },
+	{ "nothing comes: lost after the timeout, not before", test_lost },
+	{ "queued, not readable: readiness lost, within a second", test_unready },
+	{ "queued, readable, asleep: wake-up lost, within a second", test_no_wakeup },
+	{ "queued elsewhere: misdirected, within a second", test_misdirected },
+	{ "readable, nothing to read: false readiness", test_spurious },
+	{ "the end of a stream is 0", test_end_of_stream },
+	{ "a reset comes through", test_reset },
+	{ "recv_timeout()", test_recv_timeout },
+	{ "kinds of sockets are found", test_kinds },
+	{ "splat_matches()", test_splat_matches },
+	{ "splat_read(): a quiet kernel", test_splat_quiet },
+	{ "splat_read(): records of user space do not count", test_splat_user },
+	{ "splat_read(): the text from the first splat on", test_splat_text },
+	{ "splat_read(): later splats are counted", test_splat_more },
+	{ "splat_read(): a long splat is cut", test_splat_long },
+	{ "plan_set_order() with a seed is a permutation", test_plan_order },
+};
+
+int main(void)
+{
+	test_arrived();
+	test_pairs();
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		begin_case();
+		cases[i].run();
+		end_case(cases[i].name);
+	}
+	printf("unit: %u passed, %u failed, %u skipped\n", passed, failed, skipped);
+	return failed ? 1 : 0;
+}
