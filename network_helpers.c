@@ -141,6 +141,21 @@ int socket_bound(const struct sock_kind *kind)
 	return err ?: keep_fd(&fd);
 }
 
+int socket_bound_for_good(const struct sock_kind *kind)
+{
+	int finder __auto_close = socket_bound(kind);
+	int fd __auto_close = socket_opened(kind);
+	struct sockaddr_storage addr;
+	socklen_t len = sizeof(addr);
+
+	if (finder < 0 || fd < 0)
+		return finder < 0 ? finder : fd;
+	if (getsockname(finder, (struct sockaddr *)&addr, &len))
+		return -errno;
+	close_fd(&finder);
+	return bind(fd, (struct sockaddr *)&addr, len) ? -errno : keep_fd(&fd);
+}
+
 int socket_loopback(const struct sock_kind *kind)
 {
 	int fd __auto_close = socket_bound(kind);

@@ -60,10 +60,14 @@ int socket_opened(const struct sock_kind *kind);
 /* A new socket bound to an unused loopback address; not for AF_UNIX. The descriptor, or -errno. */
 int socket_bound(const struct sock_kind *kind);
 
-/* The same, and listening where the type has that: a socket which others can connect to. */
+/* The same, but it keeps its port when it is disconnected, as if the caller had chosen it. */
+int socket_bound_for_good(const struct sock_kind *kind);
+
+/* Bound as by socket_bound(), and listening where the type has that: a socket which others can
+ * connect to. */
 int socket_loopback(const struct sock_kind *kind);
 
-/* The same, in a reuseport group that the program chooses from. */
+/* Listening likewise, in a reuseport group that the program chooses from. */
 int socket_reuseport(const struct sock_kind *kind, int prog_fd);
 
 /* Connect fd to the address of the socket `to`. 0 or -errno. */

@@ -212,7 +212,7 @@ reader_gone() {
 
 arguments_arrive() {
 	vmtest -- args 'a  *b' '' $'two\nlines' >"$dir/args" || return 99
-	tail -n 4 "$dir/args" | cmp - <(printf 'argv[%s\n' '4]=<a  *b>' '5]=<>' $'6]=<two\nlines>')
+	tail -n 4 "$dir/args" | cmp - <(printf 'argv[%s\n' '5]=<a  *b>' '6]=<>' $'7]=<two\nlines>')
 }
 
 quiet_is_quiet() {

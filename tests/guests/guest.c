@@ -90,10 +90,23 @@ static void __attribute__((noreturn)) chatter(void)
 	}
 }
 
+/* The first that is neither -jN nor "-J FILE", which vmtest.sh puts in front. */
+static const char *first_argument(int argc, char **argv)
+{
+	int i = 1;
+
+	while (i < argc && !strncmp(argv[i], "-j", 2))
+		i++;
+	if (i + 1 < argc && !strcmp(argv[i], "-J"))
+		i += 2;
+	while (i < argc && !strncmp(argv[i], "-j", 2))
+		i++;
+	return i < argc ? argv[i] : "";
+}
+
 int main(int argc, char **argv)
 {
-	/* vmtest.sh puts "-J FILE" in front. */
-	const char *what = argc > 3 && !strcmp(argv[1], "-J") ? argv[3] : argc > 1 ? argv[1] : "";
+	const char *what = first_argument(argc, argv);
 
 	printf("guest: %s\n", what);
 	if (!strncmp(what, "exit=", 5))
