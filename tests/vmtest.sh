@@ -305,5 +305,5 @@ test_output
 test_host
 test_kvm
 echo "1..$count"
-echo "# $((count - failed)) of $count passed"
+echo "vmtest.sh: $((count - failed)) passed, $failed failed, 0 skipped"
 ((failed == 0))
