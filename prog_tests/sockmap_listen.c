@@ -92,30 +92,30 @@ static void test_insert_invalid(const struct env *env)
 	check_entry(map_fd, 0, -1);
 }
 
-/* Neither bound nor connected, so no data can come in, for any program to see. */
-static void test_insert_opened(const struct env *env)
+static void check_not_insertable(const struct env *env, int fd, const char *what)
 {
 	int map_fd __auto_close = socket_map_create(env->map_type);
-	int fd __auto_close = socket_opened(env->kind);
 
 	if (!CHECK_OK(map_fd, "create the map") || !CHECK_OK(fd, "make a socket"))
 		return;
-	CHECK_ERR(socket_map_update(map_fd, 0, fd, BPF_NOEXIST), EOPNOTSUPP,
-		  "insert of a socket that is not bound");
+	CHECK_ERR(socket_map_update(map_fd, 0, fd, BPF_NOEXIST), EOPNOTSUPP, "insert of %s", what);
 	check_entry(map_fd, 0, -1);
+}
+
+/* Neither bound nor connected, so no data can come in, for any program to see. */
+static void test_insert_opened(const struct env *env)
+{
+	int fd __auto_close = socket_opened(env->kind);
+
+	check_not_insertable(env, fd, "a socket that is not bound");
 }
 
 /* A bound TCP socket neither listens nor is connected; with UDP, bound is enough: test_insert. */
 static void test_insert_bound(const struct env *env)
 {
-	int map_fd __auto_close = socket_map_create(env->map_type);
 	int fd __auto_close = socket_bound(env->kind);
 
-	if (!CHECK_OK(map_fd, "create the map") || !CHECK_OK(fd, "make a socket"))
-		return;
-	CHECK_ERR(socket_map_update(map_fd, 0, fd, BPF_NOEXIST), EOPNOTSUPP,
-		  "insert of a socket that does not listen");
-	check_entry(map_fd, 0, -1);
+	check_not_insertable(env, fd, "a socket that does not listen");
 }
 
 static void test_insert(const struct env *env)
