@@ -36,6 +36,8 @@ struct reporter {
 	int (*end)(const struct run_info *info);
 	/* Something goes on: for whoever watches. running: what runs now. */
 	void (*progress)(const struct run_info *info, unsigned int done, const char *running);
+	/* In how many milliseconds it wants progress() to be called, whatever happens; -1: never. */
+	int (*due_ms)(void);
 };
 
 extern const struct reporter report_human;

@@ -23,6 +23,7 @@
 static char *final_path, *tmp_path;
 
 static uint64_t last_write_end, last_write_took;
+static bool pending; /* there are results that have not been written */
 
 static double milliseconds(uint64_t ns)
 {
@@ -249,18 +250,46 @@ static void json_round(const struct run_info *info)
 		write_results(info);
 }
 
-static void json_result(const struct run_info *info, const struct plan_item *item,
-			const struct result *result)
+/* Nanoseconds until results may be written again. */
+static uint64_t time_to_wait(void)
+{
+	uint64_t next = last_write_end + WRITE_SHARE * last_write_took, now = now_ns();
+
+	return now < next ? next - now : 0;
+}
+
+static void write_pending(const struct run_info *info)
 {
 	uint64_t start = now_ns();
 
-	(void)item;
-	(void)result;
-	if (!tmp_path || start - last_write_end < WRITE_SHARE * last_write_took)
+	if (!pending || time_to_wait())
 		return;
 	write_results(info);
+	pending = false;
 	last_write_end = now_ns();
 	last_write_took = last_write_end - start;
+}
+
+static void json_result(const struct run_info *info, const struct plan_item *item,
+			const struct result *result)
+{
+	(void)item;
+	(void)result;
+	pending = tmp_path != NULL;
+	write_pending(info);
+}
+
+/* What comes after a result may hang for long, so that one does not wait for the next. */
+static void json_progress(const struct run_info *info, unsigned int done, const char *running)
+{
+	(void)done;
+	(void)running;
+	write_pending(info);
+}
+
+static int json_due_ms(void)
+{
+	return pending ? (int)(time_to_wait() / NSEC_PER_MSEC) + 1 : -1;
 }
 
 static int json_end(const struct run_info *info)
@@ -278,4 +307,6 @@ const struct reporter report_json = {
 	.round = json_round,
 	.result = json_result,
 	.end = json_end,
+	.progress = json_progress,
+	.due_ms = json_due_ms,
 };

@@ -371,9 +371,13 @@ static int sleep_ms(const struct runner *r)
 {
 	int ms = -1;
 
+	for (unsigned int k = 0; k < nr_reporters; k++) {
+		if (reporters[k]->due_ms)
+			ms = shorter(ms, reporters[k]->due_ms());
+	}
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
 		if (r->slots[i].state == DRAINING || r->slots[i].state == SETTLING)
-			ms = SETTLE_LOOK_MS;
+			ms = shorter(ms, SETTLE_LOOK_MS);
 	}
 	for (unsigned int i = 0; i < r->nr_workers; i++) {
 		const struct slot *slot = r->workers[i].slot;
@@ -514,6 +518,7 @@ static void rerun_alone(struct runner *r, struct slot *slot)
 	slot->state = WAITING;
 	while (!r->stop && slot->state != DONE) {
 		start_jobs(r);
+		show_progress(r);
 		wait_for_event(r);
 		handle_workers(r);
 	}
@@ -584,8 +589,11 @@ static void kill_running(struct runner *r)
 			poll(&pfd, 1, ms_until(deadline));
 			reap(r);
 		}
-		if (slot)
-			kill_orphans(r, slot->job.netns_fd);
+		/* Those that die leave orphans in their turn. */
+		while (slot && kill_orphans(r, slot->job.netns_fd) && now_ns() < deadline) {
+			usleep(SETTLE_LOOK_MS * 1000);
+			reap(r);
+		}
 	}
 	reap(r);
 }
