@@ -114,6 +114,7 @@ int netns_count_sockets(int netns_fd, char *which, size_t size)
 		"/proc/thread-self/net/udp6",
 	};
 	int home __auto_close = open_own_netns();
+	size_t nr_paths;
 	int n = 0, err;
 
 	if (home < 0)
@@ -121,7 +122,8 @@ int netns_count_sockets(int netns_fd, char *which, size_t size)
 	err = netns_enter(netns_fd);
 	if (err)
 		return err;
-	for (size_t i = 0; i < (has_inet_sockets() ? ARRAY_SIZE(paths) : 1); i++)
+	nr_paths = has_inet_sockets() ? ARRAY_SIZE(paths) : 1;
+	for (size_t i = 0; i < nr_paths; i++)
 		n += count_lines(paths[i], n ? NULL : which, n ? 0 : size);
 	err = netns_enter(home);
 	return err ?: n;

@@ -12,6 +12,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "harness/harness.h"
 #include "harness/netns.h"
 #include "harness/probe.h"
 #include "network_helpers.h"
@@ -136,13 +137,6 @@ static int probe_socket(const struct sock_kind *kind)
 	return make_pair(kind, &pair);
 }
 
-static int insert_mapped(int map_fd, uint32_t key, const struct sock_pair *pair)
-{
-	uint64_t value = pair->mapped;
-
-	return bpf_map_update_elem(map_fd, &key, &value, BPF_ANY) ? -errno : 0;
-}
-
 static int probe_insert(const struct sock_kind *kind)
 {
 	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
@@ -150,7 +144,7 @@ static int probe_insert(const struct sock_kind *kind)
 
 	if (map_fd < 0)
 		return -errno;
-	return make_pair(kind, &pair) ?: insert_mapped(map_fd, 0, &pair);
+	return make_pair(kind, &pair) ?: socket_map_update(map_fd, 0, pair.mapped, BPF_ANY);
 }
 
 /* A reader in recv(2), since poll(2) is what the tests are to judge. */
@@ -190,7 +184,7 @@ static int make_redirect(const struct sock_kind *kind, struct probe_redirect *r)
 	int map_fd = bpf_map__fd(skel->maps.out_map);
 
 	return make_pair(kind, &r->in) ?: make_pair(kind, &r->out) ?:
-	       insert_mapped(map_fd, 0, &r->out) ?: insert_mapped(map_fd, 1, &r->in);
+	       socket_map_update(map_fd, 0, r->out.mapped, BPF_ANY) ?: socket_map_update(map_fd, 1, r->in.mapped, BPF_ANY);
 }
 
 static int send_zeros(int fd, size_t len)
@@ -242,8 +236,9 @@ static int probe_fionread(const struct sock_kind *kind)
 static int probe_fionread_native(const struct sock_kind *kind)
 {
 	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
-	int err =
-		make_pair(kind, &pair) ?: insert_mapped(bpf_map__fd(skel->maps.nop_map), 0, &pair);
+	int err = make_pair(kind, &pair)
+			  ?: socket_map_update(bpf_map__fd(skel->maps.nop_map), 0, pair.mapped,
+					       BPF_ANY);
 
 	err = err ?: send_zeros(pair.peer, 16) ?: wait_for_data(pair.mapped);
 	if (err)

@@ -303,9 +303,8 @@ static bool accept_child(struct listener *l)
 /* A read that has to end, with the value given, because of what happened to the other end. */
 static void check_end(int fd, ssize_t want, const char *what)
 {
-	struct recv_report report;
 	char byte;
-	ssize_t n = recv_timeout(fd, &byte, 1, 0, io_timeout_ms, &report);
+	ssize_t n = recv_timeout(fd, &byte, 1, 0, io_timeout_ms, NULL);
 
 	CHECK_EQ(n, want, "%s", what);
 }
@@ -749,7 +748,6 @@ static bool is_stream(const struct env *env)
 static void check_selected(const struct env *env, int client, int server)
 {
 	int child __auto_close = -1;
-	struct recv_report report;
 	char buf[64];
 	ssize_t n;
 
@@ -759,8 +757,7 @@ static void check_selected(const struct env *env, int client, int server)
 			return;
 	}
 	CHECK_EQ(send(client, env->row, 16, 0), 16, "send");
-	n = recv_timeout(is_stream(env) ? child : server, buf, sizeof(buf), 0, io_timeout_ms,
-			 &report);
+	n = recv_timeout(is_stream(env) ? child : server, buf, sizeof(buf), 0, io_timeout_ms, NULL);
 	CHECK_BYTES(buf, n, env->row, 16, "received");
 }
 
