@@ -31,7 +31,7 @@ OBJS	:= $(SRCS:%.c=$(OUT)/%.o)
 Q	:= $(if $(V),,@)
 say	 = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
-all: test_progs $(OUT)/init
+all: test_progs $(OUT)/init $(OUT)/vmwatch
 
 # The program is generated, hence in $(OUT); the link is what people type.
 test_progs: $(OUT)/test_progs
@@ -75,10 +75,16 @@ $(OUT)/%.skel.h: $(OUT)/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@
 
-$(OUT)/init: vm/init.c Makefile
-	$(call say,CC,$@)
-	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -static $< -o $@
+# The two sides of a guest: its first process, and what watches it.
+$(OUT)/init: $(OUT)/vm/init.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -lz -o $@
+
+WATCH_OBJS := $(patsubst %,$(OUT)/%.o,vm/watch vm/qemu vm/control vm/hang vm/verdict harness/splat)
+
+$(OUT)/vmwatch: $(WATCH_OBJS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -ljansson -lz -o $@
 
 deps:
 	$(Q)scripts/deps.sh build vm check
@@ -103,7 +109,7 @@ format:
 clean:
 	rm -rf $(OUT) test_progs
 
--include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(CASE_OBJS:.o=.d) $(SKELS:.skel.h=.bpf.d)
+-include $(OBJS:.o=.d) $(WATCH_OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(CASE_OBJS:.o=.d) $(SKELS:.skel.h=.bpf.d)
 .PRECIOUS: $(OUT)/%.bpf.o
 .DELETE_ON_ERROR:
 .PHONY: all selftests deps run run-vm check format clean

@@ -97,6 +97,6 @@ suite "unit tests" .output/unit
 suite "the harness" tests/harness.sh
 suite "sockmap tests on this kernel" natively
 suite "vmtest.sh" tests/vmtest.sh
-suite "sockmap tests on a Debian kernel in QEMU" ./vmtest.sh --boot-timeout 60 -o .output/vm/check
+suite "sockmap tests on a Debian kernel in QEMU" ./vmtest.sh -o .output/vm/check
 echo "$passed passed, $failed failed, $skipped skipped"
 ((failed == 0))

@@ -11,7 +11,7 @@ set -u -o pipefail
 
 HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) || exit 1
 readonly HERE
-kernel=(${KERNEL:+-k "$KERNEL"})
+kernel=(-k "${KERNEL:-debian:default}")
 filter=("$@")
 count=0 failed=0
 
@@ -32,15 +32,38 @@ prepare() {
 	"${CC:-cc}" -O2 -static -o "$dir/guest" "$HERE/tests/guests/guest.c" ||
 		fail_setup "cannot build the guest; is there a static libc?"
 	"${CC:-cc}" -O2 -o "$dir/dynamic" "$HERE/tests/guests/guest.c" || fail_setup "no compiler"
-	mkdir "$dir/bin" "$dir/a b" "$dir/cache" "$dir/scratch"
+	mkdir "$dir/bin" "$dir/a b" "$dir/cache" "$dir/scratch" "$dir/small"
+	echo "WARNING: CPU: 0 at x.c" >"$dir/allow"
+	echo "to and fro" >"$dir/a b/in"
 	ln -s "$(command -v bash)" "$dir/bin/bash"
+	for tool in dirname realpath od stat uname cat sha256sum grep sed head tr; do
+		ln -s "$(command -v $tool)" "$dir/bin/$tool"
+	done
+	printf '{ "success_subtest": 1, "failed_subtest": 0, "skipped": 0 }' >"$dir/results"
+	python3 -c 'import sys, zlib
+sys.stdout.buffer.write(zlib.compress(sys.stdin.buffer.read()))' <"$dir/results" >"$dir/results.z"
+	# Machine code for the guests that break their kernel: ud2; jmp . ; cli, and that.
+	printf '\x0f\x0b' >"$dir/ud2"
+	printf '\xeb\xfe' >"$dir/loop"
+	printf '\xfa\xeb\xfe' >"$dir/cli"
 	# A fallback to TCG would be looked for again in every empty cache: keep the real one's.
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}
 	real_qemu=$(command -v "${QEMU:-qemu-system-x86_64}") || fail_setup "QEMU is missing"
 }
 
+# What a QEMU is told, for those that only pretend to be one.
+# shellcheck disable=SC2016
+parse_arguments='for arg; do
+	case $arg in
+	*vmtest.nonce=*) nonce=${arg#*vmtest.nonce=} ;;
+	socket,id=control,*) control=${arg##*=} ;;
+	socket,id=console,*) console=${arg##*=} ;;
+	esac
+done
+'
+
 fake_qemu() {
-	printf '#!/bin/sh\n%s\n' "$1" >"$dir/fake-qemu"
+	printf '#!/bin/bash\n%s\n' "$1" >"$dir/fake-qemu"
 	chmod +x "$dir/fake-qemu"
 }
 
@@ -79,7 +102,7 @@ row() {
 	((got == want)) || why="exit code $got, not $want"
 	[[ ! $pattern ]] || grep -qE -- "$pattern" "$dir/stdout" "$dir/stderr" ||
 		why+="${why:+; }no \"$pattern\" in the output"
-	[[ $(tail -n 1 "$dir/stderr") =~ ^vmtest:\ [A-Z]+ ]] ||
+	[[ $(tail -n 1 "$dir/stderr") =~ ^vmtest:\ [A-Z]+ || $name == doctor* ]] ||
 		why+="${why:+; }the last line is no verdict"
 	((want != 2 || $(wc -l <"$dir/stderr") == 1)) || [[ $name == told-* ]] ||
 		why+="${why:+; }more than one line"
@@ -97,7 +120,19 @@ check() {
 }
 
 vmtest() {
-	"$HERE/vmtest.sh" "${kernel[@]}" --bin "$dir/guest" -o "$dir/out" "$@"
+	vmtest_on "${kernel[@]}" -- "$@"
+}
+
+# vmtest_on -k KERNEL... -- OPTION...
+vmtest_on() {
+	local kernels=()
+
+	while [[ $1 != -- ]]; do
+		kernels+=("$1")
+		shift
+	done
+	shift
+	"$HERE/vmtest.sh" "${kernels[@]}" --bin "$dir/guest" -o "$dir/out" "$@"
 }
 
 vmtest_without_qemu() {
@@ -111,44 +146,28 @@ vmtest_with_fake() {
 }
 
 # A QEMU that says the control lines in its arguments, in a hurry. One that begins with a blank goes
-# without the nonce.
+# without the nonce; @results is the file with them, and exit=N its own end.
 vmtest_with_script() {
 	local line commands=''
 
 	for line in "$@"; do
 		case $line in
 		\ *) commands+="echo '${line# }';" ;;
+		@results) commands+="echo \"VMTEST \$nonce FILE results $(stat -c %s "$dir/results.z") $(stat -c %s "$dir/results")\"; cat '$dir/results.z';" ;;
+		exit=*) commands+="exit ${line#exit=};" ;;
 		*) commands+="echo \"VMTEST \$nonce $line\";" ;;
 		esac
 	done
-	# shellcheck disable=SC2016 # for the fake to expand
-	vmtest_with_fake 'for arg; do
-		case $arg in
-		*vmtest.nonce=*) nonce=${arg#*vmtest.nonce=} ;;
-		pipe,id=control,*) fifo=${arg#*path=} ;;
-		esac
-	done
-	{ '"$commands"' } >>"${fifo%%,*}.out"
-	exit 0'
+	vmtest_with_fake "$parse_arguments { $commands } >&\$control"
 }
 
 # Dies of a stray breakpoint unless it has one thread.
 vmtest_with_int3() {
-	# shellcheck disable=SC2016
-	vmtest_with_fake 'for arg; do
-		case $arg in
-		*vmtest.nonce=*) nonce=${arg#*vmtest.nonce=} ;;
-		pipe,id=console,*) log=${arg#*logfile=} ;;
-		pipe,id=control,*) fifo=${arg#*path=} ;;
-		esac
-	done
-	{
-		echo "VMTEST $nonce BOOT 1.2.3"
-		case "$*" in *thread=single*) ;; *) echo "Oops: int3: 0000 [#1] SMP" >>"$log"; exit 0 ;; esac
-		echo "VMTEST $nonce TESTS-START"
-		echo "VMTEST $nonce DONE 0"
-		echo "VMTEST $nonce END"
-	} >>"${fifo%%,*}.out"'
+	# shellcheck disable=SC2016 # for the fake to expand
+	vmtest_with_fake "$parse_arguments"'
+	echo "VMTEST $nonce BOOT 1.2.3" >&$control
+	case "$*" in *thread=single*) ;; *) echo "Oops: int3: 0000 [#1] SMP" >&$console; exit 0 ;; esac
+	{ echo "VMTEST $nonce TESTS-START"; echo "VMTEST $nonce DONE 4"; echo "VMTEST $nonce END"; } >&$control'
 }
 
 # ---- What the guest does -------------------------------------------------------------------------
@@ -157,24 +176,40 @@ test_verdicts() {
 	row pass 0 'vmtest: PASS ' vmtest -- exit=0
 	row fail 1 'vmtest: FAIL ' vmtest -- exit=1
 	row skip 77 'vmtest: SKIP' vmtest -- exit=4
+	row odd-exit 1 'exited with 255' vmtest -- exit=255
 	row segfault 1 'SIGSEGV' vmtest -- segfault
 	row forged-verdict 1 'vmtest: FAIL' vmtest -- forge
+	row no-results 7 'results are lost' vmtest -- lose-results
+	row nothing-ran 1 'no test ran' vmtest -- run-nothing
 	row panic 3 'vmtest: CRASH .*sysrq triggered crash' vmtest -- panic
+	row oops 3 'CRASH .*(invalid opcode|Oops)' vmtest_broken ud2
+	row soft-lockup 3 'CRASH .*soft lockup' vmtest_broken loop --sysctl kernel.watchdog_thresh=2
+	row hard-lockup 4 'HANG' vmtest_broken cli --hang-timeout 4
+	check hard-lockup-dump grep -q 'getppid' "$dir/out/hang.txt"
+	row starved 4 'HANG' vmtest --hang-timeout 4 -- starve
+	row init-killed 3 'CRASH .*Attempted to kill init' vmtest -- kill-init
 	row restart 3 'vmtest: CRASH .*restarted' vmtest -- restart
 	row splat 5 'vmtest: SPLAT .*WARNING: CPU' vmtest -- kmsg=0 '<4>WARNING: CPU: 0 PID: 1 at x.c:1'
 	row splat-and-fail 1 'FAIL .*kernel said: BUG' vmtest -- kmsg=1 '<4>BUG: spinlock bad magic'
-	row splat-allowed 0 'PASS' vmtest -- kmsg=0 '<4>WARNING: Spectre V2 : whatever'
+	row splat-known 0 'PASS' vmtest -- kmsg=0 '<4>WARNING: Spectre V2 : whatever'
+	row splat-allowed 0 'PASS' vmtest --splat-allow "$dir/allow" -- kmsg=0 '<4>WARNING: CPU: 0 at x.c:1'
+	row splat-ignored 0 'PASS' vmtest --no-splat -- kmsg=0 '<4>WARNING: CPU: 0 at x.c:1'
 	row hang 4 'vmtest: HANG' vmtest --hang-timeout 2 -- hang
-	check hang-dump grep -q 'task:test_progs' "$dir/out/hang.txt"
+	check hang-dump grep -q '^test_progs:.*(S)' "$dir/out/hang.txt"
 	row timeout 124 'vmtest: TIMEOUT' vmtest --timeout 5 -- chatter
 	row no-init 6 'BOOTFAIL.*panic' vmtest --append rdinit=/none -- exit=0
+}
+
+# vmtest_broken CODE OPTION...: the guest puts that machine code over a system call, and makes it.
+vmtest_broken() {
+	vmtest --qemu-arg -fw_cfg --qemu-arg "name=opt/code,file=$dir/$1" "${@:2}" -- break
 }
 
 # Every status of test_progs, and what must never count as a proof.
 test_protocol() {
 	local begin=('BOOT 1.2.3' TESTS-START)
 
-	row told-0 0 'PASS .*1\.2\.3' vmtest_with_script "${begin[@]}" 'DONE 0' END
+	row told-0 0 'PASS .*1\.2\.3' vmtest_with_script "${begin[@]}" 'DONE 0' @results END
 	row told-1 1 FAIL vmtest_with_script "${begin[@]}" 'DONE 1' END
 	row told-2 2 'USAGE .*refuses' vmtest_with_script "${begin[@]}" 'DONE 2' END
 	row told-3 8 UNTESTABLE vmtest_with_script "${begin[@]}" 'DONE 3' END
@@ -182,17 +217,21 @@ test_protocol() {
 	row told-64 2 'USAGE .*refuses' vmtest_with_script "${begin[@]}" 'DONE 64' END
 	row told-255 1 'exited with 255' vmtest_with_script "${begin[@]}" 'DONE 255' END
 	row told-signal 1 'killed by SIGKILL' vmtest_with_script "${begin[@]}" 'DONE signal 9' END
+	row confirmed 0 PASS vmtest_with_script "${begin[@]}" 'DONE 0' @results END exit=65
+	row not-confirmed 7 'verdict mismatch' vmtest_with_script "${begin[@]}" 'DONE 0' @results END exit=67
 	row no-end 3 CRASH vmtest_with_script "${begin[@]}" 'DONE 0'
-	row no-done 3 CRASH vmtest_with_script "${begin[@]}" END
+	row no-done 7 garbled vmtest_with_script "${begin[@]}" END
 	row no-start 7 garbled vmtest_with_script 'BOOT 1.2.3' 'DONE 0' END
 	row no-nonce 6 BOOTFAIL vmtest_with_script ' VMTEST none BOOT 1' ' VMTEST none TESTS-START' \
 		' VMTEST none DONE 0' ' VMTEST none END'
 	row two-verdicts 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' 'DONE 0' END
 	row no-number 7 garbled vmtest_with_script "${begin[@]}" 'DONE x' END
-	row short-file 3 CRASH vmtest_with_script "${begin[@]}" 'DONE 0' 'FILE dmesg.txt 999' ' 12345678' END
-	row long-file 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' 'FILE dmesg.txt 2' ' 12345678' END
-	row garbage 0 PASS vmtest_with_script ' junk' "${begin[@]}" ' VMTEST' ' *' 'NOTE a' 'DONE 0' END
-	row stray-int3 0 'the boot failed as it does at times' vmtest_with_int3
+	row short-file 3 CRASH vmtest_with_script "${begin[@]}" 'DONE 0' 'FILE dmesg.txt 999 999' ' 12345678' END
+	row long-file 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' 'FILE dmesg.txt 2 2' ' 12345678' END
+	row huge-file 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' 'FILE dmesg.txt 99999999999 2' END
+	row bytes-after-file 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' @results ' 12345678' END
+	row garbage 77 SKIP vmtest_with_script ' junk' "${begin[@]}" ' VMTEST' ' *' 'NOTE a' 'DONE 4' END
+	row stray-int3 77 'the boot failed as it does at times' vmtest_with_int3
 	row fatal 6 'BOOTFAIL.*no devtmpfs' vmtest_with_script 'FATAL no devtmpfs'
 }
 
@@ -201,6 +240,8 @@ test_output() {
 	row flood 0 'line 7999 ' vmtest -- flood
 	row closed-output 0 PASS vmtest -- closed
 	row reader-gone 0 PASS reader_gone
+	row slow-reader 0 PASS slow_reader
+	row environment 0 '' environment_arrives
 	row arguments 0 '' arguments_arrive
 	row files 0 '' files_travel
 	check quiet quiet_is_quiet
@@ -210,9 +251,20 @@ reader_gone() {
 	vmtest -- flood | head -n 1
 }
 
+# For longer than the guest may be silent: it is not the guest that does nothing.
+slow_reader() {
+	vmtest --hang-timeout 2 -- flood | { sleep 6; wc -l; } | grep -qx 8001
+}
+
+environment_arrives() {
+	vmtest --env COLOUR=blue --add "$dir/a b/in:/etc/colour" --sysctl net.core.somaxconn=77 -- \
+		show COLOUR /etc/colour /proc/sys/net/core/somaxconn >"$dir/shown" || return 99
+	printf '%s\n' COLOUR=blue 'to and fro' 77 | cmp - <(tail -n 3 "$dir/shown")
+}
+
 arguments_arrive() {
 	vmtest -- args 'a  *b' '' $'two\nlines' >"$dir/args" || return 99
-	tail -n 4 "$dir/args" | cmp - <(printf 'argv[%s\n' '5]=<a  *b>' '6]=<>' $'7]=<two\nlines>')
+	tail -n 4 "$dir/args" | sed 's/^argv.[0-9]*.//' | cmp - <(printf '=<%s>\n' 'a  *b' '' $'two\nlines')
 }
 
 quiet_is_quiet() {
@@ -223,9 +275,9 @@ quiet_is_quiet() {
 
 # Through -d @FILE into the guest, and out of it again through -J, with a blank in the path.
 files_travel() {
-	local in="$dir/a b/in" back="$dir/a b/back"
+	local in="$dir/a b/results" back="$dir/a b/back"
 
-	echo "to and fro" >"$in"
+	cp "$dir/results" "$in"
 	vmtest -- -J "$back" copy "@$in" to "$back" && cmp "$in" "$back" && cmp "$in" "$dir/out/results.json"
 }
 
@@ -235,12 +287,18 @@ test_host() {
 	row no-binary 2 'does not exist' vmtest --bin "$dir/nothing"
 	row dynamic-binary 2 'not static' vmtest --bin "$dir/dynamic"
 	row script-binary 2 'not an x86-64 ELF' vmtest --bin "$HERE/vmtest.sh"
-	row no-kernel 2 'no such file' vmtest -k "$dir/nothing"
-	row not-a-kernel 2 'not a kernel image' vmtest -k "$HERE/tests/guests/guest.c"
+	row no-kernel 2 'no such file' vmtest_on -k "$dir/nothing" --
+	row not-a-kernel 2 'not a kernel image' vmtest_on -k "$HERE/tests/guests/guest.c" --
 	row bad-option 2 'unknown option' vmtest --nonsense
 	row no-value 2 'needs a value' vmtest --smp
 	row bad-number 2 'needs a number' vmtest --mem=64
-	row bad-accel 2 'auto, kvm or tcg' vmtest --accel fast
+	row bad-accel 2 'auto kvm tcg' vmtest --accel fast
+	row bad-regex 2 'not a regular expression' vmtest --bisect --match '('
+	row match-alone 2 'go with --bisect' vmtest --match x
+	row debug-alone 2 'goes with --build' vmtest --debug
+	row bad-env 2 'NAME=VALUE' vmtest --env colour
+	row no-allow-file 2 'no such file' vmtest --splat-allow "$dir/nothing"
+	row build-image 2 'needs a kernel tree' vmtest_on -k "$HERE/vmtest.sh" -- --build
 	row missing-list 2 'no such file' vmtest -- -d @"$dir/nothing"
 	row missing-list-of-two 2 'no such file' vmtest -- --deny=one,@"$dir/nothing"
 	row no-directory 2 'cannot write' vmtest -- -J "$dir/no/such/file"
@@ -250,9 +308,18 @@ test_host() {
 	row qemu-quits 6 'restarted before' vmtest_with_fake 'exit 0'
 	row qemu-silent 6 'BOOTFAIL' vmtest_with_fake 'exec sleep 60' --boot-timeout 1
 	row locked 7 'another' locked_output
+	row disk-full 7 'cannot write' disk_full
 	row interrupted 130 INTERRUPTED interrupt_it
 	check nothing-left nothing_left
 	check print-cmd print_command
+}
+
+# A disk with room for the initramfs and not much more.
+disk_full() {
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare -m bash -c '
+		mount -t tmpfs -o size=6m none "$1" && shift && "$@"' - "$dir/small" \
+		"$HERE/vmtest.sh" "${kernel[@]}" --bin "$dir/guest" -o "$dir/small/out" -- megabytes
 }
 
 locked_output() {
@@ -275,11 +342,37 @@ interrupt_it() {
 
 # No scratch directory, and no QEMU that uses our output directory.
 nothing_left() {
-	[[ ! $(ls -A "$dir/scratch") ]] && ! grep -qls "logfile=$dir/out" /proc/[0-9]*/cmdline
+	[[ ! $(ls -A "$dir/scratch") ]] && ! grep -qls "$dir/out" /proc/[0-9]*/cmdline
 }
 
 print_command() {
 	vmtest --print-cmd | grep -q isa-serial
+}
+
+# ---- More than one boot --------------------------------------------------------------------------
+
+test_modes() {
+	row repeat 1 '3 of 3 runs failed' vmtest --repeat 3 -- exit=1
+	row until-fail 1 'run 1 of 9' vmtest --repeat 9 --until-fail -- exit=1
+	check matrix matrix_of_three
+	check list-kernels "$HERE/vmtest.sh" --list-kernels
+	check doctor "$HERE/vmtest.sh" --doctor
+	row doctor-without-qemu 7 'missing  qemu' env -u QEMU PATH="$dir/bin" bash "$HERE/vmtest.sh" --doctor
+	check shell a_shell
+}
+
+# Two that pass and one that is not there: a row each, and the worst class.
+matrix_of_three() {
+	vmtest -k "$dir/nothing" "${kernel[@]}" -j 2 -- exit=0 >"$dir/rows"
+	(($? == 2)) && grep -qE '^[0-9.]+[^ ]* +PASS +1 ' "$dir/rows" && (($(wc -l <"$dir/rows") == 4)) &&
+		grep -qE '/nothing +USAGE .*no such file' "$dir/rows" && python3 -m json.tool "$dir/out/matrix.json"
+}
+
+# Through a terminal of its own; the shell runs in the guest, so its kernel's name is the guest's.
+a_shell() {
+	command -v busybox >/dev/null || return 0
+	printf 'uname -r >/dev/kmsg\nexit\n' | script -qec "'$HERE/vmtest.sh' ${kernel[*]} -o '$dir/out' --shell" /dev/null &&
+		grep -q "$(sed -n 's/.*"release": "\(.*\)".*/\1/p' "$dir/out/verdict.json")\$" "$dir/out/dmesg.txt"
 }
 
 # A KVM that opens but boots nothing is found out once, and then remembered.
@@ -303,6 +396,7 @@ test_verdicts
 test_protocol
 test_output
 test_host
+test_modes
 test_kvm
 echo "1..$count"
 echo "vmtest.sh: $((count - failed)) passed, $failed failed, 0 skipped"

@@ -2,19 +2,26 @@
 /*
  * The guest's first process: prepares the machine, runs test_progs, and reports over serial lines.
  *
- *   ttyS0  the kernel's console; nothing is written to it here, except through /dev/kmsg
- *   ttyS1  control: lines "VMTEST <nonce> <phase> ...", and the contents of the files handed back
- *   ttyS2  what the tests write to stdout and stderr, byte for byte
+ *   console    the kernel's; nothing is written to it here, except through /dev/kmsg
+ *   control    lines "VMTEST <nonce> <phase> ...", and the contents of the files handed back
+ *   tests      what the tests write to stdout and stderr, byte for byte
+ *
+ * The kernel's command line says which ports the last two are: vmtest.control= and vmtest.tests=,
+ * ttyS1 and ttyS2 if it does not.
  *
  * The phases, in order: BOOT <release>, NOTE <text> (any number), TESTS-START, then DONE <rc> or
- * DONE signal <n>, FILE <name> <size> followed by that many bytes, and END. The nonce comes from the
- * kernel's command line, so that a line which the tests happen to print is not taken for a verdict.
+ * DONE signal <n>, FILE <name> <size> <unpacked size> followed by that many bytes (of zlib's
+ * format: the ports are slow), and END. FATAL <text> says why there will be no tests. The nonce
+ * comes from the kernel's command line, so that a line which the tests happen to print is not taken
+ * for a verdict.
  *
  * What vmtest.sh puts into the initramfs, besides the binary:
  *
  *   /args     arguments of test_progs, each ended by a NUL
+ *   /env      more for its environment, NAME=VALUE, each ended by a NUL
  *   /modules  modules to load, in that order, one path a line
  *   /collect  files to hand back: a name and a path, each ended by a NUL
+ *   /shell    a command to run on the tests' port instead of the tests, each word ended by a NUL
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -30,6 +37,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <sys/io.h>
+#endif
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
@@ -42,12 +52,12 @@
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define NONCE_PARAM "vmtest.nonce="
-
 static char nonce[64] = "none";
+static char control_port[64] = "ttyS1", tests_port[64] = "ttyS2";
 static int control_fd = -1;
 static int output_fd = -1;
 
@@ -230,21 +240,35 @@ static void mount_filesystems(void)
 	chmod("/tmp", 01777);
 }
 
-static void read_nonce(void)
+/* NAME=VALUE on the kernel's command line; value keeps what it has if that is not there. */
+static void read_parameter(const char *cmdline, const char *name, char value[64])
+{
+	const char *found = strstr(cmdline, name);
+
+	if (found)
+		sscanf(found + strlen(name), "%63[0-9a-zA-Z]", value);
+}
+
+static void read_parameters(void)
 {
 	struct blob cmdline = read_file("/proc/cmdline");
-	char *value = cmdline.data ? strstr(cmdline.data, NONCE_PARAM) : NULL;
 
-	if (value)
-		sscanf(value + strlen(NONCE_PARAM), "%63[0-9a-zA-Z]", nonce);
+	if (!cmdline.data)
+		return;
+	read_parameter(cmdline.data, "vmtest.nonce=", nonce);
+	read_parameter(cmdline.data, "vmtest.control=", control_port);
+	read_parameter(cmdline.data, "vmtest.tests=", tests_port);
 	free(cmdline.data);
 }
 
-static int open_port(const char *path)
+static int open_port(const char *name)
 {
-	int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	struct termios tio;
+	char path[80];
+	int fd;
 
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || tcgetattr(fd, &tio))
 		return -1;
 	cfmakeraw(&tio);
@@ -263,12 +287,12 @@ static void open_ports(void)
 	if (console >= 0)
 		for (int fd = 0; fd < 3; fd++)
 			dup2(console, fd);
-	control_fd = open_port("/dev/ttyS1");
+	control_fd = open_port(control_port);
 	if (control_fd < 0)
-		die("/dev/ttyS1");
-	output_fd = open_port("/dev/ttyS2");
+		die(control_port);
+	output_fd = open_port(tests_port);
 	if (output_fd < 0)
-		die("/dev/ttyS2");
+		die(tests_port);
 }
 
 static void report_boot(void)
@@ -320,11 +344,22 @@ static void load_modules(void)
 
 /* ---- Running the tests ----------------------------------------------------------------------- */
 
+/* With marks in the kernel's log, a console that ends in a crash tells what was running. */
+static char **test_environment(void)
+{
+	static char *fixed[] = { "HOME=/tmp", "TMPDIR=/tmp", "TERM=dumb", "KMSG_MARKS=1" };
+	struct blob more = read_file("/env");
+	struct blob all = {};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		blob_append(&all, fixed[i], strlen(fixed[i]) + 1);
+	if (more.len)
+		blob_append(&all, more.data, more.len);
+	return split_strings(&all, "PATH=/bin:/sbin:/");
+}
+
 static void __attribute__((noreturn)) exec_tests(int out, const sigset_t *mask)
 {
-	/* With marks in the kernel's log, a console that ends in a crash tells what was running. */
-	static char *const env[] = { "PATH=/",	  "HOME=/tmp",	  "TMPDIR=/tmp",
-				     "TERM=dumb", "KMSG_MARKS=1", NULL };
 	struct blob args = read_file("/args");
 	char **argv = split_strings(&args, "test_progs");
 
@@ -333,8 +368,30 @@ static void __attribute__((noreturn)) exec_tests(int out, const sigset_t *mask)
 	dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
 	dup2(out, STDOUT_FILENO);
 	dup2(out, STDERR_FILENO);
-	execve("/test_progs", argv, env);
+	execve("/test_progs", argv, test_environment());
 	dprintf(STDERR_FILENO, "vmtest: /test_progs: %s\n", strerror(errno));
+	_exit(126);
+}
+
+/* For a person: the port is its terminal, with echo and Ctrl-C. */
+static void __attribute__((noreturn)) exec_shell(struct blob *command, const sigset_t *mask)
+{
+	struct termios tio;
+	char **argv = split_strings(command, NULL) + 1;
+
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	setsid();
+	ioctl(output_fd, TIOCSCTTY, 1);
+	if (!tcgetattr(output_fd, &tio)) {
+		tio.c_iflag = ICRNL | IXON;
+		tio.c_oflag = OPOST | ONLCR;
+		tio.c_lflag = ISIG | ICANON | IEXTEN | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE;
+		tcsetattr(output_fd, TCSANOW, &tio);
+	}
+	for (int fd = 0; fd < 3; fd++)
+		dup2(output_fd, fd);
+	execve(argv[0], argv, test_environment());
+	dprintf(STDERR_FILENO, "vmtest: %s: %s\n", argv[0], strerror(errno));
 	_exit(126);
 }
 
@@ -394,6 +451,7 @@ static int follow_tests(pid_t tests, int out, int signals)
 
 static int run_tests(void)
 {
+	struct blob shell = read_file("/shell");
 	int pipe_fds[2], signals;
 	sigset_t chld, old;
 	pid_t pid;
@@ -409,6 +467,8 @@ static int run_tests(void)
 	pid = fork();
 	if (pid < 0)
 		die("fork");
+	if (!pid && shell.len)
+		exec_shell(&shell, &old);
 	if (!pid)
 		exec_tests(pipe_fds[1], &old);
 	close(pipe_fds[1]);
@@ -423,7 +483,7 @@ static void report_status(int status)
 	tcdrain(output_fd);
 	kernel_log("tests end");
 	/* A test may have opened the port and changed its settings. */
-	control_fd = open_port("/dev/ttyS1");
+	control_fd = open_port(control_port);
 	if (WIFSIGNALED(status))
 		control("DONE signal %d", WTERMSIG(status));
 	else
@@ -432,8 +492,25 @@ static void report_status(int status)
 
 static void send_blob(const char *name, const struct blob *b)
 {
-	control("FILE %s %zu", name, b->len);
-	write_all(control_fd, b->data, b->len);
+	uLongf packed_len = compressBound(b->len);
+	Bytef *packed = malloc(packed_len);
+
+	if (!packed || compress2(packed, &packed_len, (Bytef *)b->data, b->len, 1) != Z_OK) {
+		control("NOTE %s is too large to be packed", name);
+	} else {
+		control("FILE %s %lu %zu", name, packed_len, b->len);
+		write_all(control_fd, (char *)packed, packed_len);
+	}
+	free(packed);
+}
+
+static void send_file(const char *name, const char *path)
+{
+	struct blob b = read_file(path);
+
+	if (b.data)
+		send_blob(name, &b);
+	free(b.data);
 }
 
 static void send_files(void)
@@ -441,13 +518,8 @@ static void send_files(void)
 	struct blob list = read_file("/collect");
 	char **item = split_strings(&list, NULL) + 1;
 
-	for (; item[0] && item[1]; item += 2) {
-		struct blob b = read_file(item[1]);
-
-		if (b.data)
-			send_blob(item[0], &b);
-		free(b.data);
-	}
+	for (; item[0] && item[1]; item += 2)
+		send_file(item[0], item[1]);
 }
 
 /* One record of /dev/kmsg, "level,number,microseconds,flags;text\n more", as dmesg(1) shows it. */
@@ -487,12 +559,30 @@ static void send_kernel_log(void)
 	close(fd);
 }
 
+/*
+ * The status once more, on a way of its own: QEMU's isa-debug-exit device makes 2N+1 of it its exit
+ * status. Where there is no such device nothing happens.
+ */
+static void confirm(int status)
+{
+#ifdef __x86_64__
+	const unsigned short port = 0x501;
+	int code = WEXITSTATUS(status);
+
+	if (ioperm(port, 1, 1))
+		return;
+	outb(WIFSIGNALED(status) ? 0x3f : 0x20 + (code < 15 ? code : 15), port);
+#else
+	(void)status;
+#endif
+}
+
 int main(void)
 {
 	int status;
 
 	mount_filesystems();
-	read_nonce();
+	read_parameters();
 	open_ports();
 	report_boot();
 	raise_limits();
@@ -502,7 +592,10 @@ int main(void)
 	report_status(status);
 	send_files();
 	send_kernel_log();
+	if (status)
+		send_file("config.gz", "/proc/config.gz");
 	control("END");
 	tcdrain(control_fd);
+	confirm(status);
 	restart();
 }

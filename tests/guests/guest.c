@@ -5,12 +5,18 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <endian.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/io.h>
+#include <sys/mman.h>
 #include <sys/reboot.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static void write_to(const char *path, const char *text)
@@ -66,6 +72,35 @@ static int messy_output(void)
 	return 0;
 }
 
+/* Environment variables by name, files by path. */
+static int show(int nr, char **what)
+{
+	for (int i = 0; i < nr; i++) {
+		char line[256] = "";
+		FILE *f = *what[i] == '/' ? fopen(what[i], "r") : NULL;
+
+		if (f && fgets(line, sizeof(line), f))
+			printf("%s", line);
+		else
+			printf("%s=%s\n", what[i], getenv(what[i]));
+		if (f)
+			fclose(f);
+	}
+	return 0;
+}
+
+/* More than a small disk holds. */
+static int megabytes(void)
+{
+	static char line[1024];
+
+	memset(line, 'x', sizeof(line) - 2);
+	line[sizeof(line) - 2] = '\n';
+	for (int i = 0; i < 6 * 1024; i++)
+		printf("%s", line);
+	return 0;
+}
+
 static int flood(void)
 {
 	for (int i = 0; i < 8000; i++)
@@ -90,18 +125,176 @@ static void __attribute__((noreturn)) chatter(void)
 	}
 }
 
-/* The first that is neither -jN nor "-J FILE", which vmtest.sh puts in front. */
+/* ---- Breaking the kernel -------------------------------------------------------------------- */
+
+/*
+ * A real oops and a real lockup, on a kernel that has no module for it: QEMU's firmware interface
+ * can copy a file of the host's (-fw_cfg name=opt/code,file=...) to any physical address, so it
+ * puts machine code over a system call.
+ */
+#define FW_CFG_SELECTOR 0x510
+#define FW_CFG_DATA	0x511
+#define FW_CFG_DMA	0x514
+#define FW_CFG_FILE_DIR 0x19
+
+struct fw_cfg_file {
+	uint32_t size;
+	uint16_t select;
+	uint16_t reserved;
+	char name[56];
+};
+
+struct fw_cfg_dma {
+	uint32_t control;
+	uint32_t length;
+	uint64_t address;
+};
+
+static void __attribute__((noreturn)) give_up(const char *what)
+{
+	perror(what);
+	exit(99);
+}
+
+static void read_fw_cfg(void *to, size_t len)
+{
+	for (uint8_t *p = to; len--; p++)
+		*p = inb(FW_CFG_DATA);
+}
+
+static struct fw_cfg_file find_fw_cfg_file(const char *name)
+{
+	struct fw_cfg_file file;
+	uint32_t count;
+
+	outw(FW_CFG_FILE_DIR, FW_CFG_SELECTOR);
+	read_fw_cfg(&count, sizeof(count));
+	for (count = be32toh(count); count; count--) {
+		read_fw_cfg(&file, sizeof(file));
+		if (!strcmp(file.name, name))
+			return file;
+	}
+	give_up(name);
+}
+
+/* The first number on the line of `path` that ends with `name`: an address. */
+static uint64_t address_in(const char *path, const char *name)
+{
+	FILE *f = fopen(path, "r");
+	unsigned long long address;
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strlen(line) < strlen(name) ||
+		    strcmp(line + strlen(line) - strlen(name), name) ||
+		    sscanf(line, " %llx", &address) != 1 || !address)
+			continue;
+		fclose(f);
+		return address;
+	}
+	give_up(name);
+}
+
+static uint64_t physical_address(const void *p)
+{
+	const long page = sysconf(_SC_PAGESIZE);
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry;
+
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)p / page * sizeof(entry)) != sizeof(entry))
+		give_up("pagemap");
+	close(fd);
+	return (entry & ((1ULL << 55) - 1)) * page + (uintptr_t)p % page;
+}
+
+static void overwrite_syscall(const char *symbol)
+{
+	struct fw_cfg_file code;
+	struct fw_cfg_dma *dma;
+	uint64_t to, at;
+
+	write_to("/proc/sys/kernel/kptr_restrict", "0");
+	to = address_in("/proc/kallsyms", symbol) - address_in("/proc/kallsyms", " _text") +
+	     address_in("/proc/iomem", "Kernel code");
+	dma = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE, -1, 0);
+	if (dma == MAP_FAILED || ioperm(FW_CFG_SELECTOR, 12, 1))
+		give_up("firmware interface");
+	code = find_fw_cfg_file("opt/code");
+	dma->control = htobe32((uint32_t)be16toh(code.select) << 16 | 1 << 3 | 1 << 1);
+	dma->length = code.size;
+	dma->address = htobe64(to);
+	at = physical_address(dma);
+	outl(htobe32(at >> 32), FW_CFG_DMA);
+	outl(htobe32((uint32_t)at), FW_CFG_DMA + 4);
+}
+
+/* getppid(), since that is not what anybody else in the guest calls. */
+static int break_kernel(void)
+{
+	overwrite_syscall(" __x64_sys_getppid");
+	write_to("/dev/kmsg", "guest: about to call it");
+	return syscall(SYS_getppid) == -2;
+}
+
+/* The first process ends if its code does: writing to the memory of others is root's right. */
+static int kill_init(void)
+{
+	uint64_t entry = address_in("/proc/1/maps", "/init");
+	char zeros[65536] = {};
+	int fd = open("/proc/1/mem", O_RDWR);
+
+	/* From its second page on: the first holds no code. */
+	for (int i = 1; i < 40; i++)
+		if (pwrite(fd, zeros, sizeof(zeros), entry + i * sizeof(zeros)) < 0)
+			break;
+	printf("it is about to notice\n");
+	fflush(stdout);
+	sleep(5);
+	return 0;
+}
+
+/* Real-time threads leave nobody else a processor, but interrupts still come. */
+static void __attribute__((noreturn)) starve(void)
+{
+	struct sched_param max = { .sched_priority = 99 };
+
+	write_to("/proc/sys/kernel/sched_rt_runtime_us", "-1");
+	for (long i = sysconf(_SC_NPROCESSORS_ONLN); i > 1; i--)
+		if (!fork())
+			break;
+	sched_setscheduler(0, SCHED_FIFO, &max);
+	for (;;)
+		;
+}
+
+/* A run's results, as far as vmtest.sh looks at them: what the last argument calls for. */
+static void write_results(const char *path, const char *what)
+{
+	FILE *f = strcmp(what, "lose-results") ? fopen(path, "w") : NULL;
+
+	if (!f)
+		return;
+	fprintf(f, "{ \"success_subtest\": %d, \"failed_subtest\": 0, \"skipped\": 0 }\n",
+		strcmp(what, "run-nothing") != 0);
+	fclose(f);
+}
+
+/* The first that vmtest.sh has not put in front: -jN, "-J FILE", "--expect FILE". */
 static const char *first_argument(int argc, char **argv)
 {
-	int i = 1;
+	int i;
 
-	while (i < argc && !strncmp(argv[i], "-j", 2))
-		i++;
-	if (i + 1 < argc && !strcmp(argv[i], "-J"))
-		i += 2;
-	while (i < argc && !strncmp(argv[i], "-j", 2))
-		i++;
-	return i < argc ? argv[i] : "";
+	for (i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "-J"))
+			write_results(argv[++i], argv[argc - 1]);
+		else if (!strcmp(argv[i], "--expect"))
+			i++;
+		else if (strncmp(argv[i], "-j", 2))
+			return argv[i];
+	}
+	return "";
 }
 
 int main(int argc, char **argv)
@@ -113,6 +306,13 @@ int main(int argc, char **argv)
 		return atoi(what + 5);
 	if (!strcmp(what, "args"))
 		return show_args(argc, argv);
+	if (!strcmp(what, "show")) {
+		while (strcmp(*argv, "show"))
+			argv++, argc--;
+		return show(argc - 1, argv + 1);
+	}
+	if (!strcmp(what, "megabytes"))
+		return megabytes();
 	if (!strcmp(what, "copy"))
 		return copy_file(argv[argc - 3] + 1, argv[argc - 1]);
 	if (!strncmp(what, "kmsg=", 5)) {
@@ -138,6 +338,12 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	if (!strcmp(what, "segfault"))
 		raise(SIGSEGV);
+	if (!strcmp(what, "break"))
+		return break_kernel();
+	if (!strcmp(what, "kill-init"))
+		return kill_init();
+	if (!strcmp(what, "starve"))
+		starve();
 	if (!strcmp(what, "panic"))
 		write_to("/proc/sysrq-trigger", "c");
 	if (!strcmp(what, "restart"))

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash disable=SC2034,SC2154 # variables are shared with vmtest.sh
+#
+# One kernel, from its image to a verdict: test_kernel KERNEL DIRECTORY. It runs in a process of its
+# own, ends with the verdict, and leaves what is known about it in DIRECTORY/facts.
+
+# What the last boot was like, as vmwatch tells it; see vm/watch.c.
+declare -A fact=()
+
+test_kernel() {
+	out=$2
+	trap cleanup EXIT
+	trap 'stop_children; exit $INTERRUPTED' INT TERM HUP
+	[[ ! $build ]] || build_kernel "$1"
+	find_kernel "${built_image:-$1}"
+	choose_accel
+	prepare_output
+	recall_verdict
+	build_initramfs
+	boot_repeatedly
+}
+
+# run_kernel KERNEL DIRECTORY: the same, as a child of ours; its exit status is the verdict.
+run_kernel() {
+	local rc=0
+
+	(test_kernel "$@") <&0 &
+	child=$!
+	wait "$child" || rc=$?
+	child=''
+	return $rc
+}
+
+read_facts() {
+	local key value
+
+	fact=()
+	[[ -r $1 ]] || return 0
+	while IFS='=' read -r key value; do
+		fact[$key]=$value
+	done <"$1"
+}
+
+# Whatever an earlier run left must not be taken for this one's.
+prepare_output() {
+	local file
+
+	out=${out:-$HERE/.output/vm/$name}
+	mkdir -p "$out" 2>/dev/null || die INFRA "cannot create $out"
+	out=$(cd "$out" && pwd -P) || die INFRA "cannot enter $out"
+	exec {lock}>"$out/.lock" || die INFRA "cannot write to $out"
+	if command -v flock >/dev/null; then
+		flock -n "$lock" || die INFRA "another $PROG is writing to $out; choose one with -o"
+	fi
+	rm -rf "$out"/run-[0-9]*
+	for file in facts qemu.cmd initramfs.list decoded.txt; do
+		rm -f "$out/$file"
+	done
+	for file in "${collected[@]}"; do
+		[[ ! -f $file ]] || rm -f -- "$file"
+	done
+	tmp=$(mktemp -d "${TMPDIR:-/tmp}/vmtest.XXXXXX") || die INFRA "cannot create a scratch directory"
+}
+
+# ---- Building ------------------------------------------------------------------------------------
+
+# Sets built_image. A tree that does not build, or not with what the tests need, has no verdict.
+build_kernel() {
+	local args=(--log "${out:-$HERE/.output/vm}/build.log" --arch "$arch")
+
+	[[ -d $1 ]] || die USAGE "--build needs a kernel tree; -k is \"$1\""
+	mkdir -p "${out:-$HERE/.output/vm}" || die INFRA "cannot create $out"
+	[[ ! $debug ]] || args+=(--debug)
+	[[ ! $build_target ]] || args+=(--target "$build_target")
+	[[ ! $base_config ]] || args+=(--base "$base_config")
+	wait_for built_image "$HERE/vm/build-kernel.sh" "${args[@]}" "${config_fragments[@]/#/--config=}" "$1"
+}
+
+# wait_for VARIABLE COMMAND...: its output, and its exit status as ours if that is not 0. In the
+# background, so that a signal is answered at once.
+wait_for() {
+	local -n into=$1
+	local file rc=0
+
+	file=$(mktemp) || die INFRA "cannot create a scratch file"
+	"${@:2}" >"$file" &
+	child=$!
+	wait "$child" || rc=$?
+	child=''
+	into=$(<"$file")
+	rm -f "$file"
+	((rc == 0)) || exit "$rc"
+}
+
+# ---- Booting -------------------------------------------------------------------------------------
+
+watch_options() {
+	local factor=1 option
+
+	[[ $accel == tcg ]] && factor=2
+	[[ $arch == "$(uname -m)" ]] || factor=4
+	watch=(
+		-o "$run" --nonce "$nonce" --facts "$tmp/facts"
+		--timeout "${total_timeout:-$((factor == 1 ? 600 : 900 * factor))}"
+		--boot-timeout "${boot_timeout:-$((factor == 1 ? 60 : 90 * factor))}"
+		--hang-timeout "${hang_timeout:-$((90 * factor))}"
+		--info "image=$image" --info "accel=$accel" --info "accel_reason=$accel_reason"
+		"${collect_args[@]}"
+	)
+	[[ $accel != kvm || $kvm_proven ]] || watch+=(--first-sign 15)
+	[[ ! $show_tests ]] || watch+=(--show-tests)
+	[[ ! $verbose ]] || watch+=(--show-console)
+	[[ ! $shell ]] || watch+=(--terminal)
+	[[ ! $gdb ]] || watch+=(--timeout 0 --boot-timeout 0 --hang-timeout 0)
+	[[ ! $no_splat ]] || watch+=(--no-splat)
+	for option in "${splat_allow[@]}"; do
+		watch+=(--splat-allow "$option")
+	done
+	[[ ! $use_expect || ! -d $HERE/vm/expect ]] || watch+=(--expect "$HERE/vm/expect")
+}
+
+boot_once() {
+	local watch
+
+	nonce=$(od -An -N8 -tx8 /dev/urandom | tr -d ' \n')
+	qemu_command
+	write_qemu_cmd
+	watch_options
+	rm -f "$tmp/facts"
+	"$HERE/$host_dir/vmwatch" "${watch[@]}" -- "${machine[@]}" "${ports[@]}" <&0 &
+	child=$!
+	wait "$child"
+	code=$?
+	child=''
+	read_facts "$tmp/facts"
+	[[ ${fact[code]-} == "$code" ]] || die INFRA "vmwatch ended with status $code and no verdict"
+}
+
+# KVM, not the kernel, is at fault when QEMU says so, or ends or is silent before the kernel's first
+# line. Had it been the kernel's fault, TCG would not have booted it either.
+kvm_is_broken() {
+	[[ $accel_mode == auto && $accel == kvm ]] || return 1
+	[[ ${fact[kvm_error]} ]] && return 0
+	[[ ! $kvm_proven && ${fact[outcome]} =~ ^(died|silent)$ && ${fact[spoke]} != 1 ]]
+}
+
+# While the kernel patches its code, one emulated processor may still run the breakpoint that another
+# has already removed; the kernel then dies of an int3 that it knows nothing about. Seen about once
+# in 200 boots. A breakpoint of the kernel's own making comes back in the second run, and counts. As
+# rarely, a boot stops without a word; that, too, has a second run to prove itself.
+tcg_has_misfired() {
+	[[ $accel == tcg && $arch == x86_64 && ! $tcg_threads ]] || return 1
+	[[ ${fact[outcome]} == unbooted ]] || [[ ${fact[int3]} == 1 ]]
+}
+
+# QEMU itself failed, before the kernel had any part in it.
+qemu_has_failed() {
+	[[ $code == "$INFRA" && ${fact[outcome]} == died && ${fact[spoke]} != 1 ]]
+}
+
+boot() {
+	boot_once
+	if kvm_is_broken; then
+		accel_reason=${fact[kvm_error]:-"no sign of the kernel; QEMU: ${fact[outcome]}"}
+		accel=tcg
+		note_accel
+		boot_once
+		[[ ${fact[phase]} == none ]] || remember_accel "tcg $accel_reason"
+	elif [[ $accel == kvm && ${fact[phase]} != none ]]; then
+		remember_accel kvm
+	fi
+	if tcg_has_misfired; then
+		say "note: the boot failed as it does at times when QEMU has a thread for each processor; again with one"
+		tcg_threads=,thread=single
+		boot_once
+	elif qemu_has_failed; then
+		say "note: QEMU failed (${fact[reason]}); trying once more"
+		boot_once
+	fi
+}
+
+# Sets code and fact to those of the worst run: a flake is found by the runs that fail.
+boot_repeatedly() {
+	local i begun bad=0 worst='' runs=$repeat
+	local -A worst_fact=()
+
+	for ((i = 1; i <= runs; i++)); do
+		run=$out
+		((runs == 1)) || run=$out/run-$i
+		mkdir -p "$run" || die INFRA "cannot write to $out"
+		now_ms begun
+		boot
+		elapsed "$begun"
+		((runs == 1)) || say "run $i of $runs: $(verdict_line)"
+		((code == PASS || code == SKIP)) || bad=$((bad + 1))
+		if [[ ! $worst ]] || is_worse "$code" "$worst"; then
+			worst=$code
+			copy_facts fact worst_fact
+			[[ $run == "$out" ]] || keep_logs "$run"
+		fi
+		((bad == 0)) || [[ ! $until_fail ]] || break
+	done
+	code=$worst
+	copy_facts worst_fact fact
+	((runs == 1)) || fact[reason]="$bad of $((i > runs ? runs : i)) runs failed${fact[reason]:+: ${fact[reason]}}"
+	conclude
+}
+
+copy_facts() {
+	local -n from=$1 to=$2
+	local key
+
+	to=()
+	for key in "${!from[@]}"; do
+		to["$key"]=${from["$key"]}
+	done
+}
+
+# The logs of the run that decides are where those of a single run would be.
+keep_logs() {
+	find "$1" -maxdepth 1 -type f -exec ln -f {} "$out/" \; || die INFRA "cannot write to $out"
+}
+
+is_worse() {
+	local class a b
+
+	a=$(verdict_name "$1") b=$(verdict_name "$2")
+	for class in "${CLASSES[@]}"; do
+		[[ $class != "$b" ]] || return 1
+		[[ $class != "$a" ]] || return 0
+	done
+	return 1
+}
+
+# ---- The verdict -------------------------------------------------------------------------------
+
+counts() {
+	local key text=''
+
+	for key in passed failed skipped xfailed; do
+		[[ ! ${fact[$key]-} || $key:${fact[$key]} == xfailed:0 ]] || text+="${text:+, }${fact[$key]} $key"
+	done
+	printf '%s' "$text"
+}
+
+# elapsed SINCE: sets seconds.
+elapsed() {
+	local now
+
+	now_ms now
+	printf -v seconds '%d.%d' $(((now - $1) / 1000)) $(((now - $1) % 1000 / 100))
+}
+
+verdict_line() {
+	local label=${fact[release]:-$name} why
+
+	[[ $name == "$label" ]] || label="$name ($label)"
+	why=$(counts)
+	why+=${fact[reason]:+${why:+; }${fact[reason]}}
+	printf '%s %s (%s) in %s s%s\n' "$(verdict_name "$code")" "$label" "$accel" "$seconds" "${why:+: $why}"
+}
+
+# What a kernel without this or that option explains.
+explain_config() {
+	local missing
+
+	[[ $code =~ ^($BOOTFAIL|$UNTESTABLE|$SKIP)$ && $config_file ]] || return 0
+	missing=$(config_missing "$config_file" required "$HERE/vm/kernel.config")
+	[[ ! $missing ]] || say "missing in $config_file:"$'\n'"$missing"
+}
+
+conclude() {
+	elapsed "$started"
+	explain_config
+	[[ ! -s $out/splat.txt || ! $vmlinux ]] || decode_stack
+	say "$(verdict_line)"
+	write_facts || die INFRA "cannot write to $out"
+	keep_verdict
+	exit "$code"
+}
+
+# For the matrix and the bisect.
+write_facts() {
+	local key
+
+	fact[name]=$name fact[seconds]=$seconds fact[image]=$image fact[accel]=$accel
+	for key in "${!fact[@]}"; do
+		printf '%s=%s\n' "$key" "${fact[$key]}"
+	done >"$out/facts"
+}
+
+# ---- Reading a stack -----------------------------------------------------------------------------
+
+# Source lines for the call traces in splat.txt, from a vmlinux of the same build.
+decode_stack() {
+	local banner
+
+	command -v addr2line >/dev/null && command -v nm >/dev/null || return 0
+	banner=$(grep -a -h -o -m 1 'Linux version .*' "$out/dmesg.txt" "$out/console.log" 2>/dev/null |
+		head -n 1 | tr -d '\r')
+	grep -a -q -F -- "$banner" "$vmlinux" || return 0
+	"$HERE/vm/decode-stack.sh" "$vmlinux" <"$out/splat.txt" >"$out/decoded.txt" &&
+		say "with source lines: $out/decoded.txt"
+}
+
+# ---- Leaving -------------------------------------------------------------------------------------
+
+stop_children() {
+	[[ ! ${child-} ]] || { kill -TERM "$child"; wait "$child"; } 2>/dev/null
+}
+
+cleanup() {
+	[[ $keep || ! ${tmp-} ]] || rm -rf "$tmp"
+	[[ ! ${scratch_dir-} ]] || rm -rf "$scratch_dir"
+}

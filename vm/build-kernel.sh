@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Build a kernel tree for the VM, and print the image's path.
+#
+# The tree's own .config stays as it is: the build's is .config.vmtest beside it, made of that one (or of
+# tinyconfig, where there is none), vm/kernel.config, and the fragments that are named. Whether each
+# option survived is checked. Nothing in the image tells when or where it was built, or from which
+# commit, so that equal sources make equal images.
+set -u -o pipefail
+
+readonly PROG=${0##*/}
+HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P) || exit 7
+readonly HERE
+# Exit codes of vmtest.sh.
+readonly USAGE=2 INFRA=7 UNTESTABLE=8
+readonly CONFIG=.config.vmtest
+
+# shellcheck source-path=SCRIPTDIR
+. "$HERE/config.sh"
+
+arch=$(uname -m) fragments=("$HERE/kernel.config") base='' log='' target='' jobs=$(nproc) tree='' build=''
+
+usage() {
+	cat <<-USAGE
+	Usage: vm/$PROG [options] TREE
+
+	  --arch ARCH      x86_64 or arm64 (CROSS_COMPILE is used) [$arch]
+	  --config FILE    one more fragment (repeatable)
+	  --debug          and vm/debug.config
+	  --base FILE      start from this configuration [TREE's .config, or else tinyconfig]
+	  --target TARGET  what to make [bzImage, or Image]
+	  --jobs N         [$jobs]
+	  --log FILE       the output of make [TREE/vmtest-build.log]
+
+	CC, LLVM and KBUILD_OUTPUT in the environment mean what they mean to the kernel's Makefile.
+	Exit status: 0 built; 2 usage; 7 something is missing on this side; 8 it does not build, or not
+	with what the tests need; 130 interrupted.
+	USAGE
+}
+
+say() {
+	printf 'vmtest: %s\n' "$*" >&2
+}
+
+die() {
+	local code=$1
+
+	shift
+	say "$*"
+	exit "$code"
+}
+
+parse_options() {
+	while (($#)); do
+		case $1 in
+		-h | --help) usage; exit 0 ;;
+		--debug) fragments+=("$HERE/debug.config") ;;
+		--*=*) set_option "${1%%=*}" "${1#*=}" ;;
+		--*) set_option "$1" "${2-}"; shift ;;
+		*) tree=$1 ;;
+		esac
+		shift
+	done
+	[[ $tree ]] || { usage >&2; exit "$USAGE"; }
+}
+
+set_option() {
+	[[ $2 ]] || die "$USAGE" "USAGE: $1 needs a value"
+	case $1 in
+	--arch) arch=$2 ;;
+	--config) fragments+=("$2") ;;
+	--base) base=$2 ;;
+	--target) target=$2 ;;
+	--jobs) jobs=$2 ;;
+	--log) log=$2 ;;
+	*) die "$USAGE" "USAGE: unknown option $1; see --help" ;;
+	esac
+}
+
+check_tools() {
+	local tool missing=()
+
+	for tool in make gcc flex bison bc; do
+		command -v "$tool" >/dev/null || missing+=("$tool")
+	done
+	[[ ! ${CC-}${LLVM-} ]] || missing=("${missing[@]/gcc/}")
+	[[ ! ${missing[*]} =~ [a-z] ]] || die "$INFRA" "INFRA: missing: ${missing[*]}; apt-get install $packages"
+}
+readonly packages="make gcc flex bison bc libelf-dev libssl-dev dwarves"
+
+check_tree() {
+	local file
+
+	[[ -d $tree ]] || die "$USAGE" "USAGE: $tree is not a directory"
+	tree=$(realpath -- "$tree")
+	[[ -f $tree/Makefile && -f $tree/Kconfig ]] || die "$USAGE" "USAGE: $tree is not a kernel tree"
+	for file in "${fragments[@]}" ${base:+"$base"}; do
+		[[ -r $file ]] || die "$USAGE" "USAGE: $file: no such file"
+	done
+	build=$(cd "$tree" && realpath -m -- "${KBUILD_OUTPUT:-.}")
+	mkdir -p "$build" || die "$INFRA" "INFRA: cannot create $build"
+	log=${log:-$build/vmtest-build.log}
+	: >"$log" || die "$INFRA" "INFRA: cannot write $log"
+	case $arch in
+	x86_64 | amd64) kernel_arch=x86_64 image=arch/x86/boot/bzImage target=${target:-bzImage} ;;
+	arm64 | aarch64) kernel_arch=arm64 image=arch/arm64/boot/Image target=${target:-Image} ;;
+	*) die "$USAGE" "USAGE: --arch is x86_64 or arm64" ;;
+	esac
+}
+
+# In the background, so that a signal is answered at once.
+run_make() {
+	local rc=0
+
+	setsid make -C "$tree" -j"$jobs" ARCH="$kernel_arch" KCONFIG_CONFIG="$CONFIG" \
+		KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970' KBUILD_BUILD_USER=vmtest \
+		KBUILD_BUILD_HOST=vmtest KBUILD_BUILD_VERSION=1 "$@" >>"$log" 2>&1 </dev/null &
+	child=$!
+	wait "$child" || rc=$?
+	child=''
+	return $rc
+}
+
+# shellcheck disable=SC2317 # called by the trap
+interrupted() {
+	[[ ! ${child-} ]] || kill -TERM -- "-$child" 2>/dev/null
+	exit 130
+}
+
+first_errors() {
+	grep -aE '(error:|Error [0-9]|undefined reference|No rule to make|not found|\*\*\*)' "$log" | head -n 8
+}
+
+build_failed() {
+	say "UNTESTABLE: make $1 failed with $(${CC:-gcc} --version 2>/dev/null | head -n 1); see $log"
+	first_errors | sed 's/^/    /' >&2
+	exit "$UNTESTABLE"
+}
+
+configure() {
+	if [[ ! $base && -f $build/.config ]]; then
+		base=$build/.config
+	fi
+	if [[ $base ]]; then
+		cp -- "$base" "$build/$CONFIG" || die "$INFRA" "INFRA: cannot write to $build"
+	else
+		say "note: no .config; starting from tinyconfig"
+		run_make tinyconfig || build_failed tinyconfig
+	fi
+	cat -- "${fragments[@]}" | sed -E 's/^(CONFIG_[A-Za-z0-9_]+=[^[:space:]]*).*/\1/' >>"$build/$CONFIG"
+	run_make olddefconfig || build_failed olddefconfig
+}
+
+# An option that depends on another that is off vanishes without a word.
+verify() {
+	local missing
+
+	missing=$(config_missing "$build/$CONFIG" required "${fragments[@]}")
+	if [[ $missing ]]; then
+		say "UNTESTABLE: required options that this tree cannot have:"
+		printf '    %s\n' "${missing//$'\n'/$'\n    '}" >&2
+		exit "$UNTESTABLE"
+	fi
+	missing=$(config_missing "$build/$CONFIG" optional "${fragments[@]}" | tr '\n' ';')
+	[[ ! $missing ]] || say "note: without ${missing%;}"
+}
+
+main() {
+	trap interrupted INT TERM HUP
+	parse_options "$@"
+	check_tools
+	check_tree
+	configure
+	verify
+	run_make "$target" || build_failed "$target"
+	[[ -f $build/$image ]] || die "$UNTESTABLE" "UNTESTABLE: make $target made no $image"
+	printf '%s\n' "$build/$image"
+}
+
+main "$@"

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash disable=SC2034,SC2154 # variables are shared with vmtest.sh
+#
+# What the guest finds: init, the tests, their arguments and files, and modules. vm/init.c says how
+# the parts are laid out.
+
+# Loaded where the kernel has them as modules, with what they depend on. The ciphers are those of
+# TLS: the guest has no modprobe by which the kernel could ask for them.
+readonly MODULES="tls vsock vmw_vsock_virtio_transport_common vsock_loopback veth unix_diag inet_diag
+	tcp_diag udp_diag gcm ghash_generic ctr"
+
+# Options of test_progs whose value is a file that it writes.
+readonly OUTPUT_OPTIONS="-J --json-summary --write-expect"
+# Where the guest writes its results if the arguments do not say so, and where known failures are.
+readonly GUEST_RESULTS=/run/results.json
+readonly GUEST_EXPECT=/expect
+
+# ---- The test binary and its files ---------------------------------------------------------------
+
+# Static means: no program header of type PT_INTERP (3).
+is_static_elf() {
+	local -a w
+	local phoff
+
+	read -r -a w < <(od -An -v -tu2 -w64 -N64 "$1" 2>/dev/null)
+	((${#w[@]} == 32 && w[0] == 0x457f && w[1] == 0x464c && w[9] == elf_machine)) || return 2
+	phoff=$((w[16] | w[17] << 16))
+	! grep -q '^ *3 ' < <(od -An -v -tu4 -w"${w[27]}" -j "$phoff" -N $((w[27] * w[28])) "$1")
+}
+
+check_binary() {
+	local rc=0
+
+	[[ -e $bin ]] || die USAGE "$bin does not exist; build it with ${make_hint}, or name another with --bin"
+	[[ -f $bin && -r $bin && -x $bin ]] || die USAGE "$bin is not an executable file"
+	is_static_elf "$bin" || rc=$?
+	((rc != 2)) || die USAGE "$bin is not an ${arch/_/-} ELF binary"
+	((rc == 0)) || die USAGE "$bin is not static: the guest has no shared libraries"
+}
+
+# Host files by the path at which the guest will look for them, and the reverse for what comes back.
+declare -A guest_files=() collected=()
+results_path=''
+
+# The guest's working directory is its root.
+guest_path() {
+	realpath -m -s "/$1" 2>/dev/null
+}
+
+add_guest_file() {
+	local file=$1 where
+
+	where=$(guest_path "${2:-$file}")
+	[[ -f $file && -r $file ]] || die USAGE "$file: no such file"
+	[[ ! $where =~ ^/(dev|proc|sys)/ ]] || die USAGE "$file: cannot be put into the guest's $where"
+	guest_files[$where]=$file
+}
+
+# A list may hold several files, "-d @one,name,@two", and may be part of its option, "--deny=@one".
+find_input_files() {
+	local arg part
+	local -a parts
+
+	for arg in "${test_args[@]}"; do
+		[[ $arg =~ (^|^-[a-zA-Z]|=|,)@ ]] || continue
+		arg=${arg#-[a-zA-Z]}
+		[[ $arg == --*=* ]] && arg=${arg#*=}
+		IFS=, read -r -a parts <<<"$arg"
+		for part in "${parts[@]}"; do
+			[[ $part == @?* ]] && add_guest_file "${part#@}"
+		done
+	done
+}
+
+add_output_file() {
+	local file=$1 dir
+
+	[[ $file && $file != - ]] || return 0
+	[[ ! -d $file ]] || die USAGE "$file is a directory"
+	dir=$(dirname -- "$file")
+	[[ -d $dir && -w $dir ]] || die USAGE "cannot write to $dir"
+	collected[$(guest_path "$file")]=$file
+	[[ $2 != -J && $2 != --json-summary ]] || results_path=$(guest_path "$file")
+}
+
+find_output_files() {
+	local option i
+
+	for ((i = 0; i < ${#test_args[@]}; i++)); do
+		for option in $OUTPUT_OPTIONS; do
+			case ${test_args[i]} in
+			# A long option may be shortened.
+			--?*=*) [[ $option == "${test_args[i]%%=*}"* ]] &&
+				add_output_file "${test_args[i]#*=}" "$option" ;;
+			"$option" | --?*) [[ $option == "${test_args[i]}"* ]] &&
+				add_output_file "${test_args[i + 1]-}" "$option" ;;
+			"$option"?*) add_output_file "${test_args[i]#"$option"}" "$option" ;;
+			esac
+		done
+	done
+}
+
+# ---- Arguments -----------------------------------------------------------------------------------
+
+# has_option PATTERN: one of the tests' arguments is such an option.
+has_option() {
+	local arg
+
+	for arg in "${test_args[@]}"; do
+		[[ $arg =~ ^($1) ]] && return 0
+	done
+	return 1
+}
+
+# As many workers as processors, results to look at, and the known failures of stock kernels, unless
+# the arguments say otherwise.
+guest_arguments() {
+	local args=("${test_args[@]}")
+
+	if [[ $use_expect && -d $HERE/vm/expect ]] && ! has_option '--exp'; then
+		args=(--expect "$GUEST_EXPECT" "${args[@]}")
+	fi
+	has_option '-j|--wo' || args=("-j$smp" "${args[@]}")
+	has_option '-J|--js' || args=(-J "$GUEST_RESULTS" "${args[@]}")
+	((${#args[@]} == 0)) || printf '%s\0' "${args[@]}"
+}
+
+# What the tests hand back: a name and a path each, for init. The names are ours; "results" is the
+# one that the verdict is checked against.
+collect_list() {
+	local path name i=0
+
+	has_option '-J|--js' || printf 'results\0%s\0' "$GUEST_RESULTS"
+	collect_args=()
+	for path in "${!collected[@]}"; do
+		name=results
+		[[ $path == "$results_path" ]] || name=file$((++i))
+		mkdir -p "$stage/${path%/*}"
+		printf '%s\0%s\0' "$name" "$path"
+		collect_args+=(--collect "$name=${collected[$path]}")
+	done
+}
+
+# ---- Modules -----------------------------------------------------------------------------------
+
+# module_files[NAME]=PATH for every module of the kernel.
+index_modules() {
+	local path base
+
+	while IFS= read -r path; do
+		base=${path##*/}
+		base=${base%%.ko*}
+		module_files[${base//-/_}]=$path
+	done < <(
+		if [[ -f $modules_dir/modules.order && ! -d $modules_dir/kernel/drivers ]]; then
+			sed -e 's/\.o$/.ko/' -e "s|^|$modules_dir/|" "$modules_dir/modules.order"
+		else
+			find "$modules_dir/kernel" -name '*.ko*' -type f
+		fi
+	)
+}
+
+# Appends a module to module_order, behind those it depends on.
+want_module() {
+	local module=$1 path=${module_files[$1]-} need
+
+	[[ $path && -f $path && " ${module_order[*]-} " != *" $module "* ]] || return 0
+	for need in $(modinfo -F depends "$path" | tr ',-' ' _'); do
+		want_module "$need"
+	done
+	module_order+=("$module")
+}
+
+# Decompressed here, since older kernels cannot do it.
+copy_module() {
+	case $1 in
+	*.xz) xz -dc "$1" ;;
+	*.zst) zstd -dcq "$1" ;;
+	*.gz) gzip -dc "$1" ;;
+	*) cat "$1" ;;
+	esac >"$2"
+}
+
+# Into the directory $1: the modules, and "order" with their names.
+collect_modules() {
+	local -A module_files=()
+	local -a module_order=()
+	local module
+
+	need modinfo kmod
+	index_modules
+	for module in $MODULES; do
+		want_module "$module"
+	done
+	for module in "${module_order[@]}"; do
+		copy_module "${module_files[$module]}" "$1/$module.ko" || return 1
+		echo "$module"
+	done >"$1/order"
+}
+
+# A package's modules never change, so what was made of them is kept. A tree's do.
+stage_modules() {
+	local dir module
+
+	: >"$stage/modules" || die INFRA "cannot write to $tmp"
+	[[ $modules_dir && $module_mode == auto ]] || return 0
+	dir=$tmp/modules
+	if [[ ! $tree ]]; then
+		dir=$(cache_dir)/modules/$({ stat -c '%n %Y %i' "$modules_dir/kernel"; echo "$MODULES"; } | digest)
+	fi
+	if [[ ! -d $dir ]]; then
+		mkdir -p "${dir%/*}" "$tmp/new-modules" || die INFRA "cannot write to ${dir%/*}"
+		collect_modules "$tmp/new-modules" || die INFRA "cannot unpack the modules in $modules_dir"
+		put_in_place "$tmp/new-modules" "$dir"
+	fi
+	while IFS= read -r module; do
+		ln -s "$dir/$module.ko" "$stage/lib/$module.ko"
+		echo "/lib/$module.ko"
+	done <"$dir/order" >"$stage/modules"
+}
+
+# Others may be doing the same; whoever comes first wins.
+put_in_place() {
+	local scratch
+
+	if ! scratch=$(mktemp -d "$2.XXXXXX") || ! cp -r "$1/." "$scratch"; then
+		die INFRA "cannot write to ${2%/*}"
+	fi
+	chmod 755 "$scratch"
+	mv -T "$scratch" "$2" 2>/dev/null || rm -rf "$scratch"
+}
+
+# ---- The archive ---------------------------------------------------------------------------------
+
+stage_input_files() {
+	local path
+
+	for path in "${!guest_files[@]}"; do
+		mkdir -p "$stage/${path%/*}"
+		ln -sfn "$(realpath -- "${guest_files[$path]}")" "$stage/$path"
+	done
+}
+
+# Static, since there is nothing else in the guest that it could need.
+stage_shell() {
+	local busybox applet
+
+	if ! busybox=$(command -v busybox) || ! is_static_elf "$busybox"; then
+		die INFRA "--shell needs a static busybox: apt-get install busybox-static"
+	fi
+	mkdir -p "$stage/bin"
+	ln -s "$busybox" "$stage/bin/busybox"
+	for applet in $("$busybox" --list); do
+		ln -s "$busybox" "$stage/bin/$applet"
+	done
+	printf '%s\0' /bin/sh -l >"$stage/shell"
+}
+
+init_binary() {
+	local init=$HERE/$out_dir/init
+
+	if [[ ! -x $init || $HERE/vm/init.c -nt $init ]]; then
+		make -s -C "$HERE" ${make_args[@]+"${make_args[@]}"} "$out_dir/init" >&2 ||
+			die INFRA "cannot build $init"
+	fi
+	printf '%s\n' "$init"
+}
+
+# Links instead of copies: cpio -L follows them.
+stage_files() {
+	local init
+
+	init=$(init_binary) || exit
+	mkdir -p "$stage"/{dev,proc,sys,tmp,run,lib} || die INFRA "cannot write to $tmp"
+	ln -s "$init" "$stage/init"
+	ln -s "$(realpath -- "$bin")" "$stage/test_progs"
+	[[ ! $use_expect || ! -d $HERE/vm/expect ]] || ln -s "$HERE/vm/expect" "$stage$GUEST_EXPECT"
+	stage_input_files
+	guest_arguments >"$stage/args" || die INFRA "cannot write to $tmp"
+	collect_list >"$stage/collect" || die INFRA "cannot write to $tmp"
+	((${#guest_env[@]} == 0)) || printf '%s\0' "${guest_env[@]}" >"$stage/env"
+	[[ ! $shell ]] || stage_shell
+	stage_modules
+}
+
+build_initramfs() {
+	local stage=$tmp/stage
+
+	need cpio cpio
+	mkdir "$stage" || die INFRA "cannot write to $tmp"
+	stage_files
+	(cd "$stage" && find . -mindepth 1 -print0 | LC_ALL=C sort -z |
+		cpio -o -0 -L -H newc -R 0:0 --quiet) >"$out/initramfs.cpio" ||
+		die INFRA "cannot write $out/initramfs.cpio"
+	(cd "$stage" && find -L . -mindepth 1 -printf '%M %10s %P\n' | LC_ALL=C sort -k 3) \
+		>"$out/initramfs.list"
+	[[ ! $keep ]] || say "scratch directory: $tmp"
+}

@@ -1,0 +1,626 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What it all means: the verdict, and who is told. */
+#include <ctype.h>
+#include <errno.h>
+#include <jansson.h>
+#include <regex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/splat.h"
+#include "vm/watch.h"
+
+#define SPLAT_CONTEXT 40 /* lines, a call trace and its registers */
+#define MAX_RUNNING   64
+
+const char *verdict_name(enum verdict verdict)
+{
+	switch (verdict) {
+	case PASS:
+		return "PASS";
+	case FAIL:
+		return "FAIL";
+	case USAGE:
+		return "USAGE";
+	case CRASH:
+		return "CRASH";
+	case HANG:
+		return "HANG";
+	case SPLAT:
+		return "SPLAT";
+	case BOOTFAIL:
+		return "BOOTFAIL";
+	case INFRA:
+		return "INFRA";
+	case UNTESTABLE:
+		return "UNTESTABLE";
+	case SKIP:
+		return "SKIP";
+	case TIMEOUT:
+		return "TIMEOUT";
+	case INTERRUPTED:
+		return "INTERRUPTED";
+	}
+	return "INFRA";
+}
+
+const char *outcome_name(enum outcome outcome)
+{
+	static const char *const names[] = {
+		[OUTCOME_NONE] = "none",
+		[OUTCOME_END] = "end",
+		[OUTCOME_DIED] = "died",
+		[OUTCOME_PANICKED] = "panicked",
+		[OUTCOME_SILENT] = "silent",
+		[OUTCOME_UNBOOTED] = "unbooted",
+		[OUTCOME_HANG] = "hang",
+		[OUTCOME_TIMEOUT] = "timeout",
+		[OUTCOME_UNWRITTEN] = "unwritten",
+		[OUTCOME_GARBLED] = "garbled",
+		[OUTCOME_INTERRUPTED] = "interrupted",
+		[OUTCOME_LEFT] = "left",
+	};
+
+	return names[outcome];
+}
+
+const char *phase_name(enum phase phase)
+{
+	static const char *const names[] = { "none", "boot", "tests", "finished" };
+
+	return names[phase];
+}
+
+__attribute__((format(printf, 3, 4))) static void decide(struct run *run, enum verdict verdict,
+							 const char *fmt, ...)
+{
+	va_list ap;
+
+	run->verdict = verdict;
+	va_start(ap, fmt);
+	vsnprintf(run->reason, sizeof(run->reason), fmt, ap);
+	va_end(ap);
+}
+
+/* ---- The kernel's messages ------------------------------------------------------------------- */
+
+/* Behind "[    1.234567] " and, with CONFIG_PRINTK_CALLER, "[  T123] ". */
+static char *without_stamp(char *line)
+{
+	char *end;
+
+	while (*line == '[' && (end = strchr(line, ']')) &&
+	       strspn(line + 1, " .0123456789TC") == (size_t)(end - line - 1)) {
+		line = end + 1;
+		line += *line == ' ';
+	}
+	line[strcspn(line, "\r")] = '\0';
+	return line;
+}
+
+static bool is_excepted(const struct run *run, const char *message)
+{
+	bool excepted = false;
+
+	for (size_t i = 0; i < run->options.nr_splat_allow && !excepted; i++) {
+		FILE *f = fopen(run->options.splat_allow[i], "r");
+		char pattern[1024];
+
+		while (f && !excepted && fgets(pattern, sizeof(pattern), f)) {
+			regex_t regex;
+
+			pattern[strcspn(pattern, "\n")] = '\0';
+			if (!*pattern || *pattern == '#' ||
+			    regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB))
+				continue;
+			excepted = !regexec(&regex, message, 0, NULL, 0);
+			regfree(&regex);
+		}
+		if (f)
+			fclose(f);
+	}
+	return excepted;
+}
+
+/* Subtests between their marks in the log. */
+struct marks {
+	char *running[MAX_RUNNING];
+	int nr;
+};
+
+static void follow_marks(struct marks *marks, char *message)
+{
+	char *name;
+
+	if (!strncmp(message, "test_progs: start ", 18) && marks->nr < MAX_RUNNING) {
+		marks->running[marks->nr++] = message + 18;
+		return;
+	}
+	if (strncmp(message, "test_progs: end ", 16))
+		return;
+	name = message + 16;
+	for (int i = 0; i < marks->nr; i++) {
+		if (!strcmp(marks->running[i], name)) {
+			marks->running[i] = marks->running[--marks->nr];
+			return;
+		}
+	}
+}
+
+static void join_marks(const struct marks *marks, char *text, size_t size)
+{
+	size_t used = 0;
+
+	*text = '\0';
+	for (int i = 0; i < marks->nr && used < size; i++)
+		used += snprintf(text + used, size - used, "%s%s", i ? ", " : "",
+				 marks->running[i]);
+}
+
+/*
+ * The first splat decides; all of them go to splat.txt, with what ran at that time and what
+ * follows. Only what came after the tests began counts, unless nobody said when that was.
+ */
+static bool scan_messages(struct run *run, char *text)
+{
+	char start[128], *save, *line = text;
+	struct marks marks = {};
+	int context = 0;
+	FILE *to = NULL;
+
+	snprintf(start, sizeof(start), "vmtest: %s tests start", run->options.nonce);
+	if ((save = strstr(text, start)))
+		line = save;
+	for (line = strtok_r(line, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *message = without_stamp(line);
+
+		follow_marks(&marks, message);
+		join_marks(&marks, run->running, sizeof(run->running));
+		if (!run->options.no_splat && splat_matches(message) &&
+		    !is_excepted(run, message)) {
+			if (!*run->splat) {
+				snprintf(run->splat, sizeof(run->splat), "%s", message);
+				join_marks(&marks, run->splat_subtest, sizeof(run->splat_subtest));
+			}
+			if (!to)
+				to = fopen(log_path(run, "splat.txt"), "w");
+			if (to && !context)
+				fprintf(to, "---- while running: %s\n",
+					*run->running ? run->running : "no subtest");
+			context = SPLAT_CONTEXT;
+		}
+		if (to && context) {
+			fprintf(to, "%s\n", message);
+			context--;
+		}
+	}
+	if (to)
+		fclose(to);
+	return *run->splat;
+}
+
+/* The guest's own copy of its log comes first: the console may have been cut short. */
+static bool find_splat(struct run *run)
+{
+	static const char *const logs[] = { "dmesg.txt", "console.log" };
+	bool found = false;
+
+	for (size_t i = 0; i < sizeof(logs) / sizeof(*logs) && !found; i++) {
+		struct buffer log = read_whole(run, logs[i]);
+
+		for (size_t k = 0; k < log.len; k++)
+			if (!log.data[k])
+				log.data[k] = ' ';
+		if (log.len)
+			found = scan_messages(run, log.data);
+		buffer_free(&log);
+	}
+	return found;
+}
+
+/* ---- What the tests counted ------------------------------------------------------------------ */
+
+static int count_of(const json_t *results, const char *key)
+{
+	const json_t *value = json_object_get(results, key);
+
+	return json_is_integer(value) ? (int)json_integer_value(value) : -1;
+}
+
+static bool read_results(struct run *run)
+{
+	json_error_t error;
+	json_t *results = json_load_file(log_path(run, "results.json"), 0, &error);
+
+	if (!json_is_object(results))
+		return false;
+	run->passed = count_of(results, "success_subtest");
+	run->failed = count_of(results, "failed_subtest");
+	run->skipped = count_of(results, "skipped");
+	run->xfailed = count_of(results, "xfail_subtest");
+	run->xpassed = count_of(results, "xpass_subtest");
+	json_decref(results);
+	return run->passed >= 0;
+}
+
+/* ---- The verdict ----------------------------------------------------------------------------- */
+
+/* The line of a log that has one of these words; "" if there is none. */
+static void find_line(const struct run *run, const char *log, const char *const *words, char *into,
+		      size_t size)
+{
+	struct buffer text = read_whole(run, log);
+	char *save, *line = text.data ? strtok_r(text.data, "\r\n", &save) : NULL;
+
+	*into = '\0';
+	for (; line && !*into; line = strtok_r(NULL, "\r\n", &save))
+		for (size_t i = 0; words[i]; i++)
+			if (strstr(line, words[i])) {
+				snprintf(into, size, "%s", strstr(line, words[i]));
+				break;
+			}
+	buffer_free(&text);
+}
+
+/* init's second word on it, if the machine has the means: see confirm() in vm/init.c. */
+static bool is_confirmed(const struct run *run)
+{
+	int said =
+		run->done_by_signal ? 0x3f : 0x20 + (run->done_status < 15 ? run->done_status : 15);
+
+	return run->qemu_code <= 0 || run->qemu_code == 2 * said + 1;
+}
+
+static void classify_exit(struct run *run)
+{
+	switch (run->done_status) {
+	case 0:
+		decide(run, PASS, "%s", "");
+		break;
+	case 1:
+		decide(run, FAIL, "%s", "");
+		break;
+	case 2:
+	case 64:
+		decide(run, USAGE, "test_progs refuses its arguments");
+		break;
+	case 3:
+		decide(run, UNTESTABLE, "the kernel lacks what the tests need");
+		break;
+	case 4:
+		decide(run, SKIP, "every test was skipped");
+		break;
+	default:
+		decide(run, FAIL, "test_progs exited with %d", run->done_status);
+	}
+}
+
+/* A pass needs results that say so. */
+static void check_results(struct run *run)
+{
+	if (!read_results(run))
+		decide(run, INFRA, "test_progs says that it passed, but its results are lost");
+	else if (run->failed > 0)
+		decide(run, INFRA, "test_progs says that it passed, and that %d failed",
+		       run->failed);
+	else if (run->passed + (run->xfailed > 0 ? run->xfailed : 0) == 0)
+		decide(run, FAIL, "no test ran");
+}
+
+static void classify_done(struct run *run)
+{
+	if (run->done_by_signal)
+		decide(run, FAIL, "test_progs was killed by SIG%s",
+		       sigabbrev_np(run->done_status) ?: "?");
+	else
+		classify_exit(run);
+	if (!is_confirmed(run)) {
+		decide(run, INFRA, "verdict mismatch: the tests' status and QEMU's (%d) disagree",
+		       run->qemu_code);
+		return;
+	}
+	if (run->verdict == PASS)
+		check_results(run);
+	else
+		read_results(run);
+	if (!find_splat(run))
+		return;
+	if (run->verdict == PASS || run->verdict == SKIP)
+		decide(run, SPLAT, "%s", run->splat);
+	else
+		snprintf(run->reason + strlen(run->reason),
+			 sizeof(run->reason) - strlen(run->reason), "%sand the kernel said: %s",
+			 *run->reason ? "; " : "", run->splat);
+}
+
+static void classify_death(struct run *run)
+{
+	static const char *const panic[] = { "Kernel panic - not syncing", NULL };
+	bool failed = run->qemu_code > 0;
+	char line[256];
+
+	if (run->phase >= PHASE_TESTS) {
+		if (find_splat(run))
+			decide(run, CRASH, "%s", run->splat);
+		else if (failed)
+			decide(run, INFRA, "QEMU ended with status %d", run->qemu_code);
+		else
+			decide(run, CRASH, "the guest restarted without a word");
+		return;
+	}
+	find_line(run, "console.log", panic, line, sizeof(line));
+	if (*run->fatal || *line)
+		decide(run, BOOTFAIL, "%s", *run->fatal ? run->fatal : line);
+	else if (failed)
+		decide(run, INFRA, "QEMU ended with status %d", run->qemu_code);
+	else
+		decide(run, BOOTFAIL, "the guest restarted before the tests");
+}
+
+static void note_trouble(struct run *run)
+{
+	static const char *const kvm[] = { "KVM internal error",       "kvm run failed",
+					   "failed to set MSR",	       "KVM: entry failed",
+					   "failed to initialize kvm", NULL };
+	struct buffer console = read_whole(run, "console.log");
+	regex_t regex;
+
+	find_line(run, "qemu.log", kvm, run->kvm_error, sizeof(run->kvm_error));
+	if (!regcomp(&regex, "int3: [0-9]+ \\[#", REG_EXTENDED | REG_NOSUB)) {
+		run->int3 = console.data && !regexec(&regex, console.data, 0, NULL, 0);
+		regfree(&regex);
+	}
+	buffer_free(&console);
+}
+
+/* The cases are in the order of what is known for certain. */
+void classify(struct run *run)
+{
+	note_trouble(run);
+	if (*run->unwritten) {
+		decide(run, INFRA, "cannot write %s", run->unwritten);
+		return;
+	}
+	switch (run->outcome) {
+	case OUTCOME_END:
+		if (run->options.terminal)
+			decide(run, PASS, "the shell has ended");
+		else
+			classify_done(run);
+		break;
+	case OUTCOME_LEFT:
+		decide(run, PASS, "left");
+		break;
+	case OUTCOME_DIED:
+	case OUTCOME_PANICKED:
+		classify_death(run);
+		break;
+	case OUTCOME_SILENT:
+		decide(run, BOOTFAIL, "no sign of the kernel in %u s", run->options.first_sign_s);
+		break;
+	case OUTCOME_UNBOOTED:
+		decide(run, BOOTFAIL, "no sign of the tests in %d s", (int)(run->end_ms / 1000));
+		break;
+	case OUTCOME_HANG:
+		find_splat(run);
+		decide(run, HANG, "nothing happened for %u s", run->options.hang_s);
+		break;
+	case OUTCOME_TIMEOUT:
+		find_splat(run);
+		decide(run, TIMEOUT, "not finished in %u s", run->options.total_s);
+		break;
+	case OUTCOME_INTERRUPTED:
+		decide(run, INTERRUPTED, "interrupted");
+		break;
+	default:
+		decide(run, INFRA, "the control line is garbled; see control.log");
+	}
+}
+
+/* ---- For people ------------------------------------------------------------------------------ */
+
+/* The last lines of a log, indented. */
+static void show_tail(const struct run *run, const char *name, int lines)
+{
+	struct buffer text = read_whole(run, name);
+	char *from = text.len ? text.data + text.len - 1 : NULL;
+	char *save;
+
+	if (!from) {
+		buffer_free(&text);
+		return;
+	}
+	while (from > text.data && (lines -= from[-1] == '\n'))
+		from--;
+	say("the end of %s:", log_path(run, name));
+	for (from = strtok_r(from, "\r\n", &save); from; from = strtok_r(NULL, "\r\n", &save))
+		fprintf(stderr, "    %s\n", from);
+	buffer_free(&text);
+}
+
+static void show_splat(const struct run *run)
+{
+	struct buffer text = read_whole(run, "splat.txt");
+	char *save, *line = text.data ? strtok_r(text.data, "\n", &save) : NULL;
+
+	if (line)
+		say("the kernel said, while running %s:",
+		    *run->splat_subtest ? run->splat_subtest : "no subtest");
+	for (int i = 0; line && i <= SPLAT_CONTEXT; i++, line = strtok_r(NULL, "\n", &save))
+		if (strncmp(line, "----", 4) || i)
+			fprintf(stderr, "    %s\n", line);
+	buffer_free(&text);
+}
+
+static void show_running(const struct run *run)
+{
+	if (*run->running)
+		say("running: %s", run->running);
+	show_tail(run, "test.log", 3);
+}
+
+static void show_details(const struct run *run)
+{
+	switch (run->verdict) {
+	case PASS:
+	case SKIP:
+	case INTERRUPTED:
+		return;
+	case CRASH:
+		show_splat(run);
+		if (!*run->splat)
+			show_tail(run, "console.log", 30);
+		show_running(run);
+		break;
+	case HANG:
+	case TIMEOUT:
+		show_splat(run);
+		show_running(run);
+		break;
+	case BOOTFAIL:
+		show_tail(run, "console.log", 40);
+		if (!run->spoke)
+			say("not a word from the kernel; --append earlyprintk=serial,ttyS0,115200 may get one");
+		break;
+	case INFRA:
+		show_tail(run, "qemu.log", 20);
+		break;
+	default:
+		show_splat(run);
+	}
+	if (!run->options.show_tests && run->verdict != BOOTFAIL)
+		show_tail(run, "test.log", 40);
+	say("logs: %s", run->options.dir);
+}
+
+/* ---- For machines ---------------------------------------------------------------------------- */
+
+static void add_text(json_t *to, const char *key, const char *text)
+{
+	json_t *value = json_string(text);
+
+	/* What a guest says need not be UTF-8. */
+	if (!value) {
+		char *copy = strdup(text);
+
+		for (char *p = copy; p && *p; p++)
+			if (!isascii(*p))
+				*p = '?';
+		value = json_string(copy ?: "");
+		free(copy);
+	}
+	json_object_set_new(to, key, value);
+}
+
+static json_t *tests_of(const struct run *run)
+{
+	if (run->passed < 0)
+		return json_null();
+	return json_pack("{s:i, s:i, s:i, s:i, s:i}", "passed", run->passed, "failed", run->failed,
+			 "skipped", run->skipped, "xfail", run->xfailed > 0 ? run->xfailed : 0,
+			 "xpass", run->xpassed > 0 ? run->xpassed : 0);
+}
+
+static void write_json(struct run *run)
+{
+	json_t *all = json_object();
+	struct buffer text = {};
+	char *dump;
+
+	add_text(all, "verdict", verdict_name(run->verdict));
+	json_object_set_new(all, "code", json_integer(run->verdict));
+	add_text(all, "reason", run->reason);
+	add_text(all, "phase", phase_name(run->phase));
+	add_text(all, "outcome", outcome_name(run->outcome));
+	if (run->done)
+		json_object_set_new(all, run->done_by_signal ? "signal" : "exit",
+				    json_integer(run->done_status));
+	json_object_set_new(all, "tests", tests_of(run));
+	add_text(all, "splat", run->splat);
+	add_text(all, "splat_subtest", run->splat_subtest);
+	add_text(all, "running", run->running);
+	add_text(all, "release", run->release);
+	for (size_t i = 0; i < run->options.nr_info; i++) {
+		char *key = strdup(run->options.info[i]), *value = key ? strchr(key, '=') : NULL;
+
+		if (value) {
+			*value++ = '\0';
+			add_text(all, key, value);
+		}
+		free(key);
+	}
+	json_object_set_new(all, "boot_seconds", json_real(run->boot_ms / 1000.0));
+	json_object_set_new(all, "tests_seconds",
+			    json_real(run->done ? (run->done_ms - run->tests_ms) / 1000.0 : 0));
+	json_object_set_new(all, "seconds", json_real(run->end_ms / 1000.0));
+	dump = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+	buffer_append(&text, dump ?: "", dump ? strlen(dump) : 0);
+	buffer_append(&text, "\n", 1);
+	/* If our disk is full, no verdict of ours can be trusted to arrive. */
+	if (write_file(run, log_path(run, "verdict.json"), text.data, text.len) &&
+	    (run->verdict == PASS || run->verdict == SKIP))
+		decide(run, INFRA, "cannot write %s", run->unwritten);
+	buffer_free(&text);
+	free(dump);
+	json_decref(all);
+}
+
+static void fact(struct buffer *to, const char *key, const char *value)
+{
+	buffer_append(to, key, strlen(key));
+	buffer_append(to, "=", 1);
+	for (; *value; value++)
+		buffer_append(to, isprint((unsigned char)*value) ? value : " ", 1);
+	buffer_append(to, "\n", 1);
+}
+
+/* Negative: there is none. */
+static void number(struct buffer *to, const char *key, long long value)
+{
+	char text[32] = "";
+
+	if (value >= 0)
+		snprintf(text, sizeof(text), "%lld", value);
+	fact(to, key, text);
+}
+
+static void write_facts(struct run *run)
+{
+	struct buffer facts = {};
+
+	if (!run->options.facts_path)
+		return;
+	number(&facts, "code", run->verdict);
+	fact(&facts, "verdict", verdict_name(run->verdict));
+	fact(&facts, "reason", run->reason);
+	fact(&facts, "outcome", outcome_name(run->outcome));
+	fact(&facts, "phase", phase_name(run->phase));
+	number(&facts, "spoke", run->spoke);
+	number(&facts, "qemu_rc", run->qemu_code);
+	fact(&facts, "release", run->release);
+	fact(&facts, "splat", run->splat);
+	fact(&facts, "splat_subtest", run->splat_subtest);
+	fact(&facts, "running", run->running);
+	number(&facts, "passed", run->passed);
+	number(&facts, "failed", run->failed);
+	number(&facts, "skipped", run->skipped);
+	number(&facts, "xfailed", run->xfailed);
+	number(&facts, "xpassed", run->xpassed);
+	fact(&facts, "kvm_error", run->kvm_error);
+	number(&facts, "int3", run->int3);
+	number(&facts, "boot_ms", run->boot_ms);
+	number(&facts, "tests_ms", run->tests_ms);
+	number(&facts, "done_ms", run->done_ms);
+	number(&facts, "end_ms", run->end_ms);
+	write_file(run, run->options.facts_path, facts.data, facts.len);
+	buffer_free(&facts);
+}
+
+void report(struct run *run)
+{
+	write_json(run);
+	show_details(run);
+	write_facts(run);
+}
