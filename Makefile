@@ -4,12 +4,28 @@
 #   make run       install what is missing, build, run everything on this kernel
 #   make run-vm    the same on a Debian kernel in QEMU
 #   make check     the tests of the project itself, and both of the above
+#   make check-vm  all tests of vmtest.sh: every kernel, bisect, arm64
+#   make arm64     build .output/arm64/test_progs with Debian's cross compiler
 #   make deps      only install what is missing (Debian; as root)
 #
 # V=1 shows the commands, CC=clang builds with clang. All that is generated is in .output/; a new file
 # in progs/, prog_tests/ or harness/ is picked up by itself.
 
+ARCH	?= native
+ifeq ($(ARCH),arm64)
+OUT	:= .output/arm64
+CC	:= aarch64-linux-gnu-gcc
+SYSROOT	:= $(or $(shell scripts/sysroot.sh arm64),$(error no libraries for arm64))
+LIBDIR	:= $(SYSROOT)/usr/lib/aarch64-linux-gnu
+CPPFLAGS := -isystem $(SYSROOT)/usr/include -isystem $(SYSROOT)/usr/include/aarch64-linux-gnu
+LDFLAGS	:= -L$(LIBDIR)
+export PKG_CONFIG_LIBDIR := $(LIBDIR)/pkgconfig
+PROGRAMS := $(OUT)/test_progs $(OUT)/init
+else
 OUT	:= .output
+PROGRAMS = test_progs $(OUT)/init $(OUT)/vmwatch
+endif
+
 CLANG	?= clang
 BPFTOOL	?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 # Where Debian keeps asm/, which clang does not look for when its target is BPF.
@@ -21,7 +37,7 @@ CPPFLAGS += -D_GNU_SOURCE -I. -I$(OUT)
 # Static, so that it runs in a guest that has nothing else, and (which is the same) at a fixed address,
 # so that the addresses in a backtrace are those of the symbol table.
 LDFLAGS	+= -static
-LDLIBS	:= $(shell pkg-config --static --libs libbpf libelf zlib jansson) $(OUT)/libeu.a
+LDLIBS	:= $(shell pkg-config --static --libs-only-l libbpf libelf zlib jansson) $(OUT)/libeu.a
 BPF_CFLAGS := -g -O2 -target bpf -Wall -Wextra -Werror -Iprogs -idirafter /usr/include/$(TRIPLET)
 
 SKELS	:= $(patsubst progs/%.bpf.c,$(OUT)/%.skel.h,$(wildcard progs/*.bpf.c))
@@ -31,7 +47,7 @@ OBJS	:= $(SRCS:%.c=$(OUT)/%.o)
 Q	:= $(if $(V),,@)
 say	 = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
-all: test_progs $(OUT)/init $(OUT)/vmwatch
+all: $(PROGRAMS)
 
 # The program is generated, hence in $(OUT); the link is what people type.
 test_progs: $(OUT)/test_progs
@@ -99,9 +115,17 @@ run-vm:
 	$(Q)$(MAKE) --no-print-directory all
 	./vmtest.sh
 
+arm64:
+	$(Q)scripts/deps.sh build arm64
+	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
+
 check: deps
 	$(Q)$(MAKE) --no-print-directory all selftests
 	$(Q)tests/check.sh
+
+check-vm: deps arm64
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/check-vm.sh
 
 format:
 	clang-format -i $(wildcard *.[ch] */*.[ch] */*/*.[ch])
@@ -112,4 +136,4 @@ clean:
 -include $(OBJS:.o=.d) $(WATCH_OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(CASE_OBJS:.o=.d) $(SKELS:.skel.h=.bpf.d)
 .PRECIOUS: $(OUT)/%.bpf.o
 .DELETE_ON_ERROR:
-.PHONY: all selftests deps run run-vm check format clean
+.PHONY: all selftests deps run run-vm arm64 check check-vm format clean

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# deps.sh build|vm|check...: install the Debian packages that these need and that are missing.
+# deps.sh build|vm|kernel|arm64|check...: install the Debian packages that these need and that are missing.
 # Does nothing, and needs no root, where all of them are there.
 set -eu -o pipefail
 
@@ -11,10 +11,13 @@ packages_for() {
 		echo gcc make pkg-config libc6-dev linux-libc-dev clang bpftool \
 			libbpf-dev libelf-dev zlib1g-dev libjansson-dev
 		;;
-	vm) echo qemu-system-x86 cpio kmod xz-utils zstd ;;
-	check) echo shellcheck clang-format python3 util-linux procps ;;
+	vm) echo qemu-system-x86 cpio kmod xz-utils zstd util-linux ;;
+	kernel) echo gcc make flex bison bc libelf-dev libssl-dev dwarves ;;
+	arm64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm ;;
+	# flex, bison and bc: the tests of --build do not build a kernel, but are asked for them.
+	check) echo shellcheck clang-format python3 util-linux procps git busybox-static binutils flex bison bc ;;
 	*)
-		echo "deps.sh: what is \"$1\"? (build, vm, check)" >&2
+		echo "deps.sh: what is \"$1\"? (build, vm, kernel, arm64, check)" >&2
 		exit 64
 		;;
 	esac

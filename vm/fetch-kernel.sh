@@ -9,18 +9,21 @@
 set -u -o pipefail
 
 readonly PROG=${0##*/}
-readonly PACKAGE=linux-image-cloud-amd64
-readonly NEIGHBOURS=(bullseye bookworm trixie)
-readonly KEYRINGS="/usr/share/keyrings/debian-archive-keyring"
+HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P) || exit 1
+
+# shellcheck source-path=SCRIPTDIR
+. "$HERE/apt.sh"
 
 usage() {
 	cat <<-USAGE
-	Usage: vm/$PROG [--update] PATTERN [CACHE]
+	Usage: vm/$PROG [--arch ARCH] [--update] PATTERN [CACHE]
+	       vm/$PROG [--arch ARCH] [--update] --list
 
 	PATTERN is the beginning of a kernel release, in whole components ("6.1", "6.12", "5.10",
-	"6.1.0-56-cloud-amd64"), or "default": the kernel that $PACKAGE depends on.
+	"6.1.0-56-cloud-amd64"), or "default": the kernel that linux-image-cloud-ARCH depends on.
 	CACHE defaults to \$XDG_CACHE_HOME/sockmap-tests/kernels. A pattern that was fetched before is
-	answered from it without any network; --update looks for a newer kernel.
+	answered from it without any network; --update looks for a newer kernel. ARCH is amd64 or arm64
+	[amd64]. --list prints every release that the archive has, and those that are here.
 	USAGE
 }
 
@@ -39,7 +42,7 @@ default_cache() {
 	local base=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
 
 	[[ $base ]] || die "neither XDG_CACHE_HOME nor HOME is set; name a cache directory"
-	printf '%s\n' "$base/sockmap-tests/kernels"
+	printf '%s\n' "$base/sockmap-tests/kernels$([[ $arch == amd64 ]] || echo "/$arch")"
 }
 
 # A pattern's answer is a symbolic link to a release, both put in place by rename: whatever is
@@ -62,7 +65,7 @@ answer() {
 open_cache() {
 	mkdir -p "$cache/by-pattern" || die "cannot create $cache"
 	exec 9>"$cache/.lock" || die "cannot write to $cache"
-	flock 9
+	flock -n 9 || { note "waiting for another download"; flock 9; }
 	rm -rf "$cache"/.new.* "$cache"/by-pattern/.new.*
 	work=$(mktemp -d "$cache/.new.XXXXXX") || die "cannot write to $cache"
 	trap 'rm -rf "$work"' EXIT
@@ -75,9 +78,9 @@ release_regex() {
 
 	literal=${literal//+/\\+}
 	case $pattern in
-	default) echo '-cloud-amd64$' ;;
-	*-cloud-amd64) printf '^%s$\n' "$literal" ;;
-	*) printf '^%s([.+-].*)?-cloud-amd64$\n' "$literal" ;;
+	default) echo "-cloud-$arch\$" ;;
+	*-cloud-"$arch") printf '^%s$\n' "$literal" ;;
+	*) printf '^%s([.+-].*)?-cloud-%s$\n' "$literal" "$arch" ;;
 	esac
 }
 
@@ -90,93 +93,11 @@ newest_cached() {
 	done | sort -V | tail -n 1
 }
 
-# ---- An apt of our own --------------------------------------------------------------------------
-
-# The machine's settings (proxies, certificates), without its hooks and without indexes other than
-# those of packages.
-write_apt_conf() {
-	mkdir -p "$work/lists/partial" "$work/archives/partial" "$work/sources.list.d" ||
-		die "cannot write to $cache"
-	{
-		apt-config dump |
-			grep -vE '^(Dir|Dir::(State|Cache|Etc)(::.*)?|APT::(Update|Architectures?)(::.*)?|DPkg::.*|Acquire::(Languages|IndexTargets::deb::[^P].*)(::)?) "'
-		cat <<-CONF
-		Dir "/";
-		Dir::State "$work";
-		Dir::State::lists "$work/lists";
-		Dir::State::status "/dev/null";
-		Dir::Cache "$work";
-		Dir::Cache::archives "$work/archives";
-		Dir::Etc "/etc/apt";
-		Dir::Etc::main "/dev/null";
-		Dir::Etc::parts "/dev/null";
-		Dir::Etc::sourcelist "$work/sources.list";
-		Dir::Etc::sourceparts "$work/sources.list.d";
-		APT::Architecture "amd64";
-		APT::Architectures { "amd64"; };
-		APT::Sandbox::User "root";
-		Acquire::Languages "none";
-		Acquire::Retries "2";
-		CONF
-	} >"$work/apt.conf"
-}
-
-# "URI suite" of every package index that the machine itself uses.
-machine_suites() {
-	# shellcheck disable=SC2016 # the $(...) are apt's
-	apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 2>/dev/null |
-		sort -u
-}
-
-codename() {
-	sed -n 's/^VERSION_CODENAME="\{0,1\}\([a-z]*\).*/\1/p' /etc/os-release
-}
-
-# The machine's two archives: the one with the releases, and the one with their security updates.
-# Another machine's suites are in the same places.
-write_sources() {
-	local where=$1 own main security suite option='' key
-
-	own=$(codename)
-	main=$(machine_suites | awk -v s="$own" '$2 == s { print $1; exit }')
-	security=$(machine_suites | awk -v s="$own-security" '$2 == s { print $1; exit }')
-	[[ $main ]] || die "apt's configuration names no Debian archive; give vmtest.sh a kernel file"
-	for key in "$KEYRINGS".gpg "$KEYRINGS".pgp; do
-		[[ -r $key ]] && option="[signed-by=$key]"
-	done
-	: >"$work/sources.list"
-	for suite in $(printf '%s\n' "$own" "${NEIGHBOURS[@]}" | sort -u); do
-		case $where in
-		small)
-			[[ $security ]] && echo "deb $option $security $suite-security main"
-			echo "deb $option $main $suite-backports main"
-			;;
-		own)
-			[[ $suite == "$own" ]] || continue
-			[[ $security ]] && echo "deb $option $security $suite-security main"
-			echo "deb $option $main $suite main"
-			;;
-		releases)
-			echo "deb $option $main $suite main"
-			;;
-		esac
-	done >>"$work/sources.list"
-}
-
-# A suite that has gone or has expired is an error to apt and no loss to us: the others are there.
-update_lists() {
-	write_sources "$1"
-	apt_own apt-get -q update >"$work/update.log" 2>&1
-	return 0
-}
-
-apt_own() {
-	APT_CONFIG=$work/apt.conf "$@" 9>&-
-}
+# ---- Searching ----------------------------------------------------------------------------------
 
 find_package() {
 	if [[ $pattern == default ]]; then
-		apt_own apt-cache depends --important "$PACKAGE" 2>/dev/null |
+		apt_own apt-cache depends --important "linux-image-cloud-$arch" 2>/dev/null |
 			sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1
 		return
 	fi
@@ -227,7 +148,8 @@ download() {
 
 	mapfile -t packages < <(package_closure "$release")
 	note "downloading ${packages[*]}"
-	(cd "$work/archives" && apt_own apt-get -q download "${packages[@]}") >"$work/download.log" 2>&1 ||
+	# What an interrupted run has begun is gone on with; apt checks the whole.
+	(cd "$archives" && apt_own apt-get -q download "${packages[@]}") >"$work/download.log" 2>&1 ||
 		die "download failed: $(grep -m 1 '^E:' "$work/download.log" || echo "see apt-get download ${packages[0]}")"
 }
 
@@ -235,8 +157,9 @@ unpack() {
 	local release=$1 deb
 
 	mkdir "$work/tree" || die "cannot write to $cache"
-	for deb in "$work/archives"/*.deb; do
+	for deb in "$archives"/*.deb; do
 		dpkg-deb -x "$deb" "$work/tree" || die "cannot unpack ${deb##*/}"
+		rm -f "$deb"
 	done
 	rm -rf "$work/tree/usr/share"
 	compgen -G "$work/tree/boot/vmlinuz-*" >/dev/null ||
@@ -268,7 +191,7 @@ fetch() {
 		fi
 		compgen -G "$work/lists/*Packages*" >/dev/null ||
 			die "the archive cannot be reached: $(grep -m 1 '^[EW]:' "$work/update.log")"
-		die "no cloud-amd64 kernel matches \"$pattern\" in the archive"
+		die "no cloud-$arch kernel matches \"$pattern\" in the archive"
 	fi
 	release=${package#linux-image-}
 	if [[ ! -d $cache/$release ]]; then
@@ -279,24 +202,84 @@ fetch() {
 	answer "$cache/$release"
 }
 
-main() {
-	local update=
+# ---- A list -------------------------------------------------------------------------------------
 
-	case ${1-} in
-	-h | --help) usage; exit 0 ;;
-	--update) update=1; shift ;;
-	esac
+# "RELEASE SUITE" of all that the archive offers; kept for a day.
+offered() {
+	local index=$cache/.offered where
+
+	if [[ $update || ! -s $index || $(find "$index" -mmin +1440) ]]; then
+		open_cache
+		check_tools
+		write_apt_conf
+		for where in small releases; do
+			update_lists "$where"
+			apt_own apt-cache pkgnames linux-image- | sed -n "s/^linux-image-\([0-9].*-cloud-$arch\)\$/\1/p" |
+				while read -r release; do
+					apt_own apt-cache madison "linux-image-$release" 2>/dev/null |
+						awk -F '|' -v r="$release" 'NR == 1 { split($3, w, " "); print r, w[2] }'
+				done
+		done | sort -u -k 1,1 >"$work/offered"
+		[[ -s $work/offered ]] && mv "$work/offered" "$index"
+	fi
+	cat "$index" 2>/dev/null
+}
+
+list_kernels() {
+	local release suite dir
+	local -A suites=()
+
+	pattern=default release_re=$(release_regex)
+	while read -r release suite; do
+		suites[$release]=${suite%/*}
+	done < <(offered)
+	((${#suites[@]})) || note "the archive cannot be reached; only what is here"
+	for dir in "$cache"/*-cloud-"$arch"; do
+		[[ ! -d $dir ]] || suites[${dir##*/}]+="${suites[${dir##*/}]:+, }here"
+	done
+	((${#suites[@]})) || die "no kernel is here either"
+	for release in "${!suites[@]}"; do
+		printf '%-36s %s\n' "$release" "${suites[$release]}"
+	done | sort -V
+}
+
+main() {
+	local list='' update=''
+
+	arch=amd64
+	while [[ ${1-} == -* ]]; do
+		case $1 in
+		-h | --help) usage; exit 0 ;;
+		--update) update=1 ;;
+		--list) list=1 ;;
+		--arch)
+			[[ ${2-} =~ ^(amd64|arm64)$ ]] || die "--arch is amd64 or arm64"
+			arch=$2
+			shift
+			;;
+		*) usage >&2; exit 2 ;;
+		esac
+		shift
+	done
+	if [[ $list ]]; then
+		(($# == 0)) || { usage >&2; exit 2; }
+		cache=$(default_cache) || exit 1
+		archives=$cache/archives
+		list_kernels
+		exit 0
+	fi
 	(($# == 1 || $# == 2)) || { usage >&2; exit 2; }
 	pattern=$1
 	[[ $pattern =~ ^(default|[0-9][A-Za-z0-9.+~-]*)$ ]] || die "\"$pattern\" is not a kernel release"
 	cache=${2:-$(default_cache)} || exit 1
+	archives=$cache/archives
 	release_re=$(release_regex)
 
 	[[ ! $update && -d $cache/by-pattern/$pattern ]] && answer "$cache/by-pattern/$pattern"
 	open_cache
 	# Somebody else may have fetched it while we waited for the lock.
 	[[ ! $update && -d $cache/by-pattern/$pattern ]] && answer "$cache/by-pattern/$pattern"
-	[[ ! $update && $pattern == *-cloud-amd64 && -d $cache/$pattern ]] && answer "$cache/$pattern"
+	[[ ! $update && $pattern == *-cloud-$arch && -d $cache/$pattern ]] && answer "$cache/$pattern"
 	fetch
 }
 

@@ -45,7 +45,7 @@ use_installed() {
 fetch_kernel() {
 	local dir
 
-	dir=$("$HERE/vm/fetch-kernel.sh" "$1") ||
+	dir=$("$HERE/vm/fetch-kernel.sh" --arch "$deb_arch" "$1") ||
 		die INFRA "no kernel for \"$1\"; name a file with -k"
 	use_directory "$dir"
 }
