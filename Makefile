@@ -125,7 +125,7 @@ check: deps
 
 check-vm: deps arm64
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)tests/check-vm.sh
+	$(Q)tests/check.sh vm
 
 format:
 	clang-format -i $(wildcard *.[ch] */*.[ch] */*/*.[ch])

@@ -146,7 +146,7 @@ parse_options() {
 			;;
 		--build=*) build=1 build_target=${1#*=} ;;
 		--*=*) set_option "${1%%=*}" "${1#*=}" ;;
-		-j?*) set_option -j "${1#-j}" ;;
+		-[jko]?*) set_option "${1:0:2}" "${1:2}" ;;
 		-*)
 			set_option "$1" "${2-}" $(($# < 2))
 			shift

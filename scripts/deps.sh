@@ -11,7 +11,7 @@ packages_for() {
 		echo gcc make pkg-config libc6-dev linux-libc-dev clang bpftool \
 			libbpf-dev libelf-dev zlib1g-dev libjansson-dev
 		;;
-	vm) echo qemu-system-x86 cpio kmod xz-utils zstd util-linux ;;
+	vm) echo qemu-system-x86 cpio kmod xz-utils zstd util-linux curl ;;
 	kernel) echo gcc make flex bison bc libelf-dev libssl-dev dwarves ;;
 	arm64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm ;;
 	# flex, bison and bc: the tests of --build do not build a kernel, but are asked for them.

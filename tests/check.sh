@@ -3,6 +3,9 @@
 #
 # All tests of the project, and the project's own main job natively and in QEMU. Ends with the line
 # "N passed, N failed, N skipped".
+#
+#   tests/check.sh       what fits in a few minutes
+#   tests/check.sh vm    all of vmtest.sh: the stock kernels, git bisect, arm64
 set -u -o pipefail
 cd "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -78,7 +81,7 @@ check_scripts() {
 	local files
 
 	mapfile -t files < <(scripts)
-	shellcheck "${files[@]}"
+	shellcheck -x "${files[@]}"
 }
 
 check_format() {
@@ -87,16 +90,34 @@ check_format() {
 
 # The one way to see that it builds without warnings with both compilers.
 check_clang() {
-	make -s OUT=.output/clang CC=clang .output/clang/test_progs .output/clang/init
+	make -s OUT=.output/clang CC=clang .output/clang/{test_progs,init,vmwatch}
 }
 
-check "shellcheck" check_scripts
-check "clang-format" check_format
-check "builds with clang" check_clang
-suite "unit tests" .output/unit
-suite "the harness" tests/harness.sh
-suite "sockmap tests on this kernel" natively
-suite "vmtest.sh" tests/vmtest.sh
-suite "sockmap tests on a Debian kernel in QEMU" ./vmtest.sh -o .output/vm/check
+check_all() {
+	check "shellcheck" check_scripts
+	check "clang-format" check_format
+	check "builds with clang" check_clang
+	suite "unit tests" .output/unit
+	suite "the harness" tests/harness.sh
+	suite "sockmap tests on this kernel" natively
+	suite "vmtest.sh" tests/vmtest.sh
+	suite "git bisect run" tests/bisect.sh
+	suite "sockmap tests on a Debian kernel in QEMU" ./vmtest.sh -o .output/vm/check
+	check "stock kernels, with their known failures" stock_kernels 5.10 6.18
+}
+
+# Clean, that is, but for what vm/expect has; each one is a row.
+stock_kernels() {
+	./vmtest.sh "${@/#/-kdebian:}" -o .output/vm/stock
+}
+
+check_vm() {
+	suite "vmtest.sh" tests/vmtest.sh
+	suite "git bisect run" tests/bisect.sh
+	check "stock kernels, with their known failures" stock_kernels 5.10 6.1 6.12 6.16 6.18 7.0 7.3
+	check "arm64" ./vmtest.sh --arch arm64 -k debian:6.12 -o .output/vm/arm64
+}
+
+"check_${1:-all}"
 echo "$passed passed, $failed failed, $skipped skipped"
 ((failed == 0))

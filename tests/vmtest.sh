@@ -18,7 +18,7 @@ count=0 failed=0
 dir=$(mktemp -d "${TMPDIR:-/tmp}/vmtest-test.XXXXXX") || exit 1
 # shellcheck disable=SC2317 # called by the trap
 cleanup() {
-	rm -rf "$dir"
+	[[ ${KEEP_DIR-} ]] || rm -rf "$dir"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -293,7 +293,7 @@ test_host() {
 	row no-value 2 'needs a value' vmtest --smp
 	row bad-number 2 'needs a number' vmtest --mem=64
 	row bad-accel 2 'auto kvm tcg' vmtest --accel fast
-	row bad-regex 2 'not a regular expression' vmtest --bisect --match '('
+	row bad-regex 128 'not a regular expression' vmtest --bisect --match '('
 	row match-alone 2 'go with --bisect' vmtest --match x
 	row debug-alone 2 'goes with --build' vmtest --debug
 	row bad-env 2 'NAME=VALUE' vmtest --env colour
@@ -371,7 +371,9 @@ matrix_of_three() {
 # Through a terminal of its own; the shell runs in the guest, so its kernel's name is the guest's.
 a_shell() {
 	command -v busybox >/dev/null || return 0
-	printf 'uname -r >/dev/kmsg\nexit\n' | script -qec "'$HERE/vmtest.sh' ${kernel[*]} -o '$dir/out' --shell" /dev/null &&
+	rm -f "$dir/out/test.log"
+	{ until grep -qs '/ # ' "$dir/out/test.log"; do sleep 0.2; done; printf 'uname -r >/dev/kmsg\nexit\n'; } |
+		timeout 120 script -qec "'$HERE/vmtest.sh' ${kernel[*]} -o '$dir/out' --shell" /dev/null &&
 		grep -q "$(sed -n 's/.*"release": "\(.*\)".*/\1/p' "$dir/out/verdict.json")\$" "$dir/out/dmesg.txt"
 }
 

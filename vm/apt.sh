@@ -35,6 +35,7 @@ write_apt_conf() {
 		APT::Architectures { "$arch"; };
 		APT::Sandbox::User "root";
 		Acquire::Languages "none";
+		Acquire::ForceHash "SHA256";
 		Acquire::Retries "2";
 		CONF
 	} >"$work/apt.conf"

@@ -143,21 +143,53 @@ package_closure() {
 	done
 }
 
+# Sets packages.
 download() {
-	local release=$1 packages
+	local release=$1 uri file size hash
 
 	mapfile -t packages < <(package_closure "$release")
 	note "downloading ${packages[*]}"
-	# What an interrupted run has begun is gone on with; apt checks the whole.
-	(cd "$archives" && apt_own apt-get -q download "${packages[@]}") >"$work/download.log" 2>&1 ||
-		die "download failed: $(grep -m 1 '^E:' "$work/download.log" || echo "see apt-get download ${packages[0]}")"
+	while read -r uri file size hash; do
+		download_file "${uri//\'/}" "$file" "$size" "${hash#SHA256:}"
+	done < <(apt_own apt-get -q download --print-uris "${packages[@]}" 2>"$work/download.log")
+}
+
+# apt begins an interrupted file anew, so curl does this part; what it must amount to is what apt's signed
+# indexes say. Other kinds of archives than http, and machines without curl, have apt.
+download_file() {
+	local uri=$1 file=$archives/$2 size=$3 hash=$4
+
+	if [[ $uri == http* ]] && command -v curl >/dev/null; then
+		if (($(stat -c %s "$file" 2>/dev/null || echo 0) < size)); then
+			# shellcheck disable=SC2046 # two words or none
+			curl -fsSL --retry 2 -C - $(curl_proxy "$uri") -o "$file" "$uri" 2>"$work/download.log" ||
+				die "download failed: $(tail -n 1 "$work/download.log")"
+		fi
+	else
+		(cd "$archives" && apt_own apt-get -q download "${2%%_*}") >"$work/download.log" 2>&1 ||
+			die "download failed: $(grep -m 1 '^E:' "$work/download.log")"
+	fi
+	if [[ $hash != "$(sha256sum "$file" | cut -d ' ' -f 1)" ]]; then
+		rm -f "$file"
+		die "what $uri gave is not what the archive's signed index says; try again"
+	fi
+}
+
+# curl looks at the environment only.
+curl_proxy() {
+	local proxy=''
+
+	eval "$(apt_own apt-config shell proxy "Acquire::${1%%:*}::Proxy")"
+	[[ ! $proxy || $proxy == DIRECT ]] || printf -- '--proxy %s' "$proxy"
 }
 
 unpack() {
 	local release=$1 deb
 
 	mkdir "$work/tree" || die "cannot write to $cache"
-	for deb in "$archives"/*.deb; do
+	# Other files there are the beginnings of other downloads.
+	for deb in "${packages[@]/%/_}"; do
+		deb=$(compgen -G "$archives/$deb*.deb") || die "no package ${deb%_} has come"
 		dpkg-deb -x "$deb" "$work/tree" || die "cannot unpack ${deb##*/}"
 		rm -f "$deb"
 	done
@@ -179,7 +211,7 @@ check_tools() {
 }
 
 fetch() {
-	local package release
+	local package release packages=()
 
 	check_tools
 	write_apt_conf

@@ -29,6 +29,15 @@ static void settle(struct run *run)
 		pump(run, 50);
 }
 
+/* The NMI's, which may take a slow host a while. */
+static void await_panic(struct run *run)
+{
+	uint64_t begun = now_ms();
+
+	while (run->qemu && !run->panicked && now_ms() - begun < PATIENCE_S * 1000)
+		pump(run, 50);
+}
+
 static void sysrq(struct run *run, char key)
 {
 	monitor_command(run, "chardev-send-break console");
@@ -179,7 +188,6 @@ void dump_guest(struct run *run)
 	if (!run->qemu)
 		return;
 	say("the guest is stuck; asking it for its state");
-	run->asked = true;
 	stat(log_path(run, "console.log"), &before);
 	/* First: everything to the console. */
 	for (const char *key = "8wlt"; *key; key++)
@@ -188,6 +196,7 @@ void dump_guest(struct run *run)
 	monitor_command(run, "info registers -a");
 	settle(run);
 	monitor_command(run, "nmi");
+	await_panic(run);
 	settle(run);
 	console = read_whole(run, "console.log");
 	if (console.data)

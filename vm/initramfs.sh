@@ -251,7 +251,7 @@ stage_shell() {
 	mkdir -p "$stage/bin"
 	ln -s "$busybox" "$stage/bin/busybox"
 	for applet in $("$busybox" --list); do
-		ln -s "$busybox" "$stage/bin/$applet"
+		ln -sf "$busybox" "$stage/bin/$applet"
 	done
 	printf '%s\0' /bin/sh -l >"$stage/shell"
 }

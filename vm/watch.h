@@ -110,7 +110,6 @@ struct run {
 	char unwritten[256]; /* the file that could not be written */
 	bool spoke;	     /* the kernel has said "Linux version" */
 	bool panicked;
-	bool asked; /* for its state, so that the panic at the end is ours */
 
 	/* The verdict. */
 	enum verdict verdict;
