@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <ctype.h>
 #include <errno.h>
-#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/glob.h"
+#include "harness/lines.h"
 #include "harness/select.h"
 
 /* One entry of a list. It counts whether anything matches it, since nobody types one for nothing. */
@@ -16,9 +17,7 @@ struct entry {
 	char *origin; /* "deny.list:12: ", or "" for the command line */
 	bool deny;
 	bool used;
-	/* a pattern: */
-	char *test;    /* NULL: this is a number */
-	char *subtest; /* NULL: any */
+	struct name_glob glob; /* of a pattern; of a number it holds nothing */
 	/* a number: */
 	unsigned int first_test, last_test;
 	unsigned int first_subtest, last_subtest;
@@ -46,8 +45,7 @@ void selection_free(struct selection *sel)
 		next = e->next;
 		free(e->text);
 		free(e->origin);
-		free(e->test);
-		free(e->subtest);
+		name_glob_free(&e->glob);
 		free(e);
 	}
 	free(sel);
@@ -68,99 +66,49 @@ static struct entry *append(struct selection *sel, const char *origin, const cha
 
 /* ---- Patterns -------------------------------------------------------------------------------- */
 
-static char *make_glob(const char *text, size_t len, enum pattern_kind kind)
-{
-	const char *star = kind == PATTERN_SUBSTRING ? "*" : "";
-	char *glob;
-
-	return asprintf(&glob, "%s%.*s%s", star, (int)len, text, star) < 0 ? NULL : glob;
-}
-
 static bool add_pattern(struct selection *sel, const char *origin, const char *text,
 			enum pattern_kind kind, bool deny, char *error, size_t size)
 {
-	const char *slash = strchr(text, '/');
-	size_t len = slash ? (size_t)(slash - text) : strlen(text);
+	struct name_glob glob;
+	const char *fault = name_glob_parse(&glob, text, kind == PATTERN_SUBSTRING);
 	struct entry *e;
 
-	if (len == 0 || (slash && slash[1] == '\0')) {
-		snprintf(error, size, "%s\"%s\" is no pattern: it lacks a name %s the slash",
-			 origin, text, len ? "after" : "before");
+	if (fault) {
+		snprintf(error, size, "%s\"%s\" is no pattern: %s", origin, text, fault);
 		return false;
 	}
 	e = append(sel, origin, text);
 	e->deny = deny;
-	e->test = make_glob(text, len, kind);
-	e->subtest = slash ? make_glob(slash + 1, strlen(slash + 1), kind) : NULL;
+	e->glob = glob;
 	return true;
-}
-
-static char *strip(char *line)
-{
-	char *end;
-
-	line[strcspn(line, "#")] = '\0';
-	while (isspace((unsigned char)*line))
-		line++;
-	end = line + strlen(line);
-	while (end > line && isspace((unsigned char)end[-1]))
-		*--end = '\0';
-	return line;
-}
-
-/* A line that the file breaks off in would be a pattern that its author did not write. */
-static bool check_line(const char *path, unsigned int number, const char *line, ssize_t len,
-		       char *error, size_t size)
-{
-	if (strlen(line) != (size_t)len)
-		snprintf(error, size, "%s:%u: a NUL byte: this is no list of tests", path, number);
-	else if (line[len - 1] != '\n')
-		snprintf(error, size, "%s:%u: the last line has no end: the file is truncated",
-			 path, number);
-	else
-		return true;
-	return false;
 }
 
 static bool add_file(struct selection *sel, const char *path, enum pattern_kind kind, bool deny,
 		     char *error, size_t size)
 {
-	FILE *file = fopen(path, "re");
-	unsigned int number = 0, patterns = 0;
-	char *line = NULL;
-	size_t room = 0;
-	bool ok = true;
-	ssize_t len;
+	struct lines lines;
+	unsigned int patterns = 0;
+	int more = 0, err = lines_open(&lines, path);
+	bool ok = err == 0;
 
-	if (!file) {
-		snprintf(error, size, "cannot read @%s: %s", path, strerror(errno));
-		return false;
-	}
-	errno = 0;
-	while (ok && (len = getline(&line, &room, file)) >= 0) {
-		char origin[PATH_MAX + 16];
-		char *text;
+	if (err)
+		snprintf(error, size, "cannot read @%s: %s", path, strerror(-err));
+	while (ok && (more = lines_next(&lines, error, size)) > 0) {
+		char origin[PATH_MAX + 16], *text;
 
-		ok = check_line(path, ++number, line, len, error, size);
-		if (!ok)
-			break;
-		text = strip(line);
+		lines.text[strcspn(lines.text, "#")] = '\0';
+		text = strip_blanks(lines.text);
 		if (!*text)
 			continue;
-		snprintf(origin, sizeof(origin), "%s:%u: ", path, number);
+		snprintf(origin, sizeof(origin), "%s:%u: ", path, lines.number);
 		ok = add_pattern(sel, origin, text, kind, deny, error, size);
 		patterns++;
 	}
-	if (ok && ferror(file)) {
-		snprintf(error, size, "cannot read @%s: %s", path, strerror(errno));
-		ok = false;
-	} else if (ok && patterns == 0) {
+	ok = ok && more == 0;
+	if (ok && patterns == 0)
 		snprintf(error, size, "@%s holds no pattern", path);
-		ok = false;
-	}
-	free(line);
-	fclose(file);
-	return ok;
+	lines_close(&lines);
+	return ok && patterns > 0;
 }
 
 bool selection_add_patterns(struct selection *sel, const char *list, enum pattern_kind kind,
@@ -268,15 +216,12 @@ bool selection_add_numbers(struct selection *sel, const char *list, char *error,
 
 static bool matches(const struct entry *e, const struct plan_item *item)
 {
-	if (!e->test)
-		return item->test_number >= e->first_test && item->test_number <= e->last_test &&
-		       item->subtest_number >= e->first_subtest &&
-		       item->subtest_number <= e->last_subtest;
-	if (fnmatch(e->test, item->test->name, 0))
-		return false;
-	if (!e->subtest || fnmatch(e->subtest, item->subtest.name, 0) == 0)
-		return true;
-	return item->subtest.alias[0] && fnmatch(e->subtest, item->subtest.alias, 0) == 0;
+	const struct subtest *sub = &item->subtest;
+
+	if (e->glob.test)
+		return name_glob_matches(&e->glob, item->test->name, sub->name, sub->alias);
+	return item->test_number >= e->first_test && item->test_number <= e->last_test &&
+	       item->subtest_number >= e->first_subtest && item->subtest_number <= e->last_subtest;
 }
 
 static bool all_used(const struct selection *sel, char *error, size_t size)

@@ -712,7 +712,7 @@ t "@FILE: comments and blanks" lists_file '# a list\n\n  behave/first  # why\n\t
 t "@FILE: in a list" lists_file 'behave/first\n' '1/1 1/2' -a "behave/second,@$dir/list"
 t "@FILE: denied" lists_file 'behave/first\n' '1/2 1/3 1/4 1/5' -a behave -d "@$dir/list"
 t "@FILE: missing" usage 'cannot read @.*No such file' -a "@$dir/missing"
-t "@FILE: a directory" usage 'cannot read @.*directory' -a "@$dir"
+t "@FILE: a directory" usage 'cannot read .*directory' -a "@$dir"
 t "@FILE: empty" usage_file '' 'holds no pattern' -a "@$dir/list"
 t "@FILE: only comments" usage_file '# nothing\n\n' 'holds no pattern' -d "@$dir/list"
 t "@FILE: truncated" usage_file 'behave/first\nbehave/sec' 'list:2: .*truncated' -a "@$dir/list"
