@@ -61,7 +61,8 @@ $(OUT)/libeu.a: $(OUT)/compat/libeu.o
 	$(Q)ar rcs $@ $<
 
 # The tests of the harness itself: its functions, and its program with tests that misbehave.
-UNIT_OBJS := $(patsubst %,$(OUT)/%.o,tests/unit network_helpers harness/plan harness/splat)
+UNIT_OBJS := $(patsubst %,$(OUT)/%.o,tests/unit network_helpers \
+	$(addprefix harness/,expect glob kmsg known lines plan splat))
 CASE_OBJS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/cases/*.c))
 
 selftests: $(OUT)/unit $(OUT)/selftest_progs
@@ -80,7 +81,7 @@ $(OUT)/%.o: %.c Makefile | $(SKELS)
 	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c $< -o $@
 
 # .incbin is not among the dependencies that the compiler finds.
-$(OUT)/harness/splat.o: vm/splat.deny vm/splat.allow
+$(OUT)/harness/splat.o: vm/splats.deny vm/splats.allow
 
 $(OUT)/%.bpf.o: progs/%.bpf.c Makefile
 	$(call say,BPF,$@)
@@ -96,7 +97,8 @@ $(OUT)/init: $(OUT)/vm/init.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -lz -o $@
 
-WATCH_OBJS := $(patsubst %,$(OUT)/%.o,vm/watch vm/qemu vm/control vm/hang vm/verdict harness/splat)
+WATCH_OBJS := $(patsubst %,$(OUT)/%.o,$(addprefix vm/,watch qemu control hang verdict) \
+	$(addprefix harness/,expect glob lines splat))
 
 $(OUT)/vmwatch: $(WATCH_OBJS)
 	$(call say,LINK,$@)

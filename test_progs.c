@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Runs the tests in prog_tests/; see README.md. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "harness/expect.h"
+#include "harness/known.h"
 #include "harness/options.h"
 #include "harness/plan.h"
 #include "harness/probe.h"
@@ -81,24 +84,55 @@ static int begin_reports(const struct run_info *info)
 	return EXIT_PASSED;
 }
 
-static int preflight_and_run(const struct options *options, struct plan *plan)
+static int preflight_and_run(struct run_info *info, struct plan *plan)
 {
-	struct run_info info = { .options = options, .plan = plan };
+	const struct options *options = info->options;
 	char text[512];
-	struct utsname uts;
 	char *missing;
-	int status = begin_reports(&info);
+	int status = begin_reports(info);
 
 	if (status)
 		return status;
 	if (probe_features(find_wanted(options, plan), text, sizeof(text)) != PREFLIGHT_OK)
 		return complain(EXIT_SETUP, text);
-	uname(&uts);
-	snprintf(info.kernel, sizeof(info.kernel), "%s", uts.release);
-	info.missing = missing = find_missing(options);
-	status = run_plan(&info, plan);
-	free(info.kernel_log);
+	info->missing = missing = find_missing(options);
+	status = run_plan(info, plan);
+	free(info->kernel_log);
 	free(missing);
+	return status;
+}
+
+/* The known failures, if there is a list. False, and a line in error: it cannot be used. */
+static bool load_expect(const struct run_info *info, struct expect **expect, char *error,
+			size_t size)
+{
+	const char *path = info->options->expect_path;
+
+	if (!path)
+		return true;
+	*expect = expect_load(path, info->kernel, error, size);
+	return *expect && known_check(*expect, info->plan, error, size);
+}
+
+static int select_and_run(struct run_info *info, struct plan *plan)
+{
+	const struct options *options = info->options;
+	struct expect *expect = NULL;
+	char error[PATH_MAX + 256];
+	int status;
+
+	if (!load_expect(info, &expect, error, sizeof(error))) {
+		status = complain(EXIT_USAGE_ERROR, error);
+	} else if (!selection_apply(options->selection, plan, error, sizeof(error))) {
+		status = complain(EXIT_NO_MATCH, error);
+	} else {
+		info->expect = expect;
+		plan_set_order(plan, options->shuffle ? &options->seed : NULL);
+		status = options->list	  ? list_plan(plan)
+			 : options->count ? count_plan(plan)
+					  : preflight_and_run(info, plan);
+	}
+	expect_free(expect);
 	return status;
 }
 
@@ -106,20 +140,16 @@ int main(int argc, char **argv)
 {
 	struct plan *plan = plan_create();
 	struct options options;
-	char error[512];
+	struct run_info info = { .options = &options, .plan = plan };
+	struct utsname uts;
 	int status;
 
 	if (!plan)
 		return complain(EXIT_SETUP, "cannot make a plan of the tests");
 	options_parse(&options, argc, argv);
-	if (selection_apply(options.selection, plan, error, sizeof(error))) {
-		plan_set_order(plan, options.shuffle ? &options.seed : NULL);
-		status = options.list	 ? list_plan(plan)
-			 : options.count ? count_plan(plan)
-					 : preflight_and_run(&options, plan);
-	} else {
-		status = complain(EXIT_NO_MATCH, error);
-	}
+	uname(&uts);
+	snprintf(info.kernel, sizeof(info.kernel), "%s", uts.release);
+	status = select_and_run(&info, plan);
 	options_free(&options);
 	plan_free(plan);
 	return status;

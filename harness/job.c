@@ -196,7 +196,8 @@ static char *judge_leftovers(const struct job *job)
 	return NULL;
 }
 
-static char *find_failure(const struct job *job)
+/* also: what it left behind, when the reason is another one */
+static char *find_failure(const struct job *job, char **also)
 {
 	const struct child_page *page = job->page;
 	unsigned int failed = atomic_load(&page->failed);
@@ -204,8 +205,10 @@ static char *find_failure(const struct job *job)
 
 	if (reason)
 		return reason;
-	if (failed)
+	if (failed) {
+		*also = judge_leftovers(job);
 		return format("%s", page->reason);
+	}
 	reason = judge_leftovers(job);
 	if (reason)
 		return reason;
@@ -269,11 +272,11 @@ struct result job_judge(const struct job *job)
 		.failed_checks = atomic_load(&job->page->failed),
 		.duration_ns = job->end_ns - job->start_ns,
 		.wakeup_ns = atomic_load(&job->page->wakeup_ns),
-		.reason = find_failure(job),
 		.notes = strdup(job->page->notes),
 		.kernel_log = job->kernel_log ? strdup(job->kernel_log) : NULL,
 	};
 
+	result.reason = find_failure(job, &result.also);
 	append_backtrace(job);
 	result.log = read_log(job);
 	result.verdict = VERDICT_PASS;

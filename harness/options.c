@@ -21,6 +21,8 @@ enum long_only {
 	OPT_REPEAT,
 	OPT_UNTIL_FAIL,
 	OPT_SHUFFLE,
+	OPT_EXPECT,
+	OPT_WRITE_EXPECT,
 };
 
 static const struct argp_option option_table[] = {
@@ -50,12 +52,18 @@ static const struct argp_option option_table[] = {
 	  "Stop at the first failure; without --repeat, go on until there is one", 3 },
 	{ "shuffle", OPT_SHUFFLE, "SEED", OPTION_ARG_OPTIONAL,
 	  "Run them in random order; the seed is printed, and SEED gives that order again", 3 },
+	{ "expect", OPT_EXPECT, "FILE|DIR", 0,
+	  "FILE lists failures that are known on this kernel (XFAIL); of DIR, the file named like the beginning of its release",
+	  3 },
 	{ .doc = "What to report:", .group = 4 },
 	{ "verbose", 'v', "LEVEL", OPTION_ARG_OPTIONAL,
 	  "The logs of passed subtests and every check; -vv: libbpf's debug messages, -vvv: and the verifier's",
 	  4 },
 	{ "json-summary", 'J', "FILE", 0,
 	  "Write the results to FILE as JSON, anew after each subtest; - is standard output, at the end",
+	  4 },
+	{ "write-expect", OPT_WRITE_EXPECT, "FILE", 0,
+	  "Draft a new FILE for --expect from the failures; what it cannot know is to be filled in",
 	  4 },
 	{}
 };
@@ -70,8 +78,9 @@ static const char doc[] =
 	"  ./test_progs -a 'sockmap_listen/sockhash*' -d @known.list\n"
 	"  ./test_progs -n 1/36-37,73 --until-fail    hunt a flake\n"
 	"  ./test_progs -j -J results.json            fast, for machines\n"
+	"  ./test_progs --expect vm/expect            what is known to fail on this kernel is XFAIL\n"
 	"\n"
-	"Exit status: 0 passed, 1 failed, 2 nothing matched, 3 the tests cannot run here, 4 all were skipped, 64 usage, 130 interrupted.\n"
+	"Exit status: 0 passed, or failures that --expect knows; 1 failed, 2 nothing matched, 3 the tests cannot run here, 4 all were skipped or must not run, 64 usage, 130 interrupted.\n"
 	"\n"
 	"FEATURES are found out by trying them on the running kernel:\n";
 
@@ -190,6 +199,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_UNTIL_FAIL:
 		o->until_fail = true;
+		break;
+	case OPT_EXPECT:
+		o->expect_path = arg;
+		break;
+	case OPT_WRITE_EXPECT:
+		o->draft_path = arg;
 		break;
 	case OPT_SHUFFLE:
 		o->shuffle = true;

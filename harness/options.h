@@ -30,7 +30,9 @@ struct options {
 	bool until_fail;
 	bool shuffle;
 	uint32_t seed;
-	const char *json_path; /* NULL: none */
+	const char *json_path;	 /* NULL: none */
+	const char *expect_path; /* of known failures: a file, or a directory; NULL: none */
+	const char *draft_path;	 /* where to draft such a file; NULL: nowhere */
 	feature_set require;
 	bool require_all;
 	char *command_line; /* as typed */

@@ -21,6 +21,9 @@ void result_free(struct result *result)
 	free(result->notes);
 	free(result->log);
 	free(result->kernel_log);
+	free(result->also);
+	free(result->known);
+	free(result->unknown);
 	*result = (struct result){};
 }
 

@@ -14,7 +14,10 @@ enum verdict {
 	VERDICT_PASS,
 	VERDICT_FAIL,
 	VERDICT_SKIP,
+	VERDICT_XFAIL, /* it failed, or must not run, as the list of known failures says */
 };
+
+struct expect_block;
 
 struct result {
 	enum verdict verdict;
@@ -26,6 +29,11 @@ struct result {
 	char *notes;	    /* "" or lines */
 	char *log;	    /* what it printed */
 	char *kernel_log;   /* the kernel's messages that made it fail, or NULL */
+	char *also;	    /* what it left behind, when that is not the reason; NULL: nothing */
+	/* Of --expect: the known failures that it is or, if it is none of them, that it has. */
+	const struct expect_block **known; /* ends in NULL; NULL: none, or it was skipped */
+	char *unknown;			   /* the part of the failure that no list knows, or NULL */
+	bool withheld;			   /* it was not run, since the list says so */
 };
 
 void result_free(struct result *result);

@@ -3,6 +3,7 @@
 #include "network_helpers.h"
 
 const struct reporter *const reporters[] = {
+	&report_expect,
 	&report_human,
 	&report_json,
 };
@@ -22,6 +23,11 @@ bool test_is_done(const struct plan *plan, const struct test *test, unsigned int
 
 enum verdict test_verdict(const struct plan *plan, const struct test *test)
 {
+	static const unsigned int weight[] = {
+		[VERDICT_SKIP] = 1,
+		[VERDICT_XFAIL] = 2,
+		[VERDICT_PASS] = 3,
+	};
 	enum verdict verdict = VERDICT_NONE;
 
 	for (unsigned int i = 0; i < plan->nr_items; i++) {
@@ -32,7 +38,7 @@ enum verdict test_verdict(const struct plan *plan, const struct test *test)
 		if (item->result.verdict == VERDICT_FAIL)
 			return VERDICT_FAIL;
 		/* One subtest that passed is enough; a test is skipped when all of it is. */
-		if (item->result.verdict == VERDICT_PASS || verdict == VERDICT_NONE)
+		if (weight[item->result.verdict] > weight[verdict])
 			verdict = item->result.verdict;
 	}
 	return verdict;
@@ -50,16 +56,22 @@ static void count_test(struct summary *sum, const struct plan *plan, const struc
 	case VERDICT_SKIP:
 		sum->skipped_tests += test_is_done(plan, test, 1);
 		break;
+	case VERDICT_XFAIL:
 	case VERDICT_NONE:
 		break;
 	}
 }
 
-static void count_subtest(struct summary *sum, enum verdict verdict)
+static void count_subtest(struct summary *sum, const struct result *result)
 {
-	switch (verdict) {
+	switch (result->verdict) {
 	case VERDICT_PASS:
 		sum->passed++;
+		sum->xpassed += result->known != NULL;
+		break;
+	case VERDICT_XFAIL:
+		sum->xfailed++;
+		sum->withheld += result->withheld;
 		break;
 	case VERDICT_FAIL:
 		sum->failed++;
@@ -86,7 +98,7 @@ struct summary summarize(const struct plan *plan)
 		if (item->test != last)
 			count_test(&sum, plan, item->test);
 		last = item->test;
-		count_subtest(&sum, item->result.verdict);
+		count_subtest(&sum, &item->result);
 	}
 	return sum;
 }

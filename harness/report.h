@@ -5,13 +5,15 @@
 
 #include <stdbool.h>
 
+#include "harness/expect.h"
 #include "harness/options.h"
 #include "harness/plan.h"
 
 struct run_info {
 	const struct options *options;
 	const struct plan *plan;
-	char kernel[128];    /* release */
+	const struct expect *expect; /* the known failures; NULL: none are wanted */
+	char kernel[128];	     /* release */
 	const char *missing; /* required features that the kernel lacks, a line each; NULL: none */
 	char *kernel_log;    /* a splat that came while no subtest ran; NULL: none */
 	bool interrupted;
@@ -22,6 +24,8 @@ struct run_info {
 struct summary {
 	unsigned int passed_tests, failed_tests, skipped_tests;
 	unsigned int passed, failed, skipped, not_run; /* subtests */
+	unsigned int xfailed, withheld;		       /* known failures; those not run for it */
+	unsigned int xpassed;			       /* passed, and listed as known failures */
 };
 
 struct reporter {
@@ -40,6 +44,7 @@ struct reporter {
 	int (*due_ms)(void);
 };
 
+extern const struct reporter report_expect;
 extern const struct reporter report_human;
 extern const struct reporter report_json;
 

@@ -23,10 +23,9 @@ static const struct {
 	const char *word;
 	const char *colour;
 } words[] = {
-	[VERDICT_NONE] = { "NOT RUN", YELLOW },
-	[VERDICT_PASS] = { "OK", GREEN },
-	[VERDICT_FAIL] = { "FAIL", RED },
-	[VERDICT_SKIP] = { "SKIP", YELLOW },
+	[VERDICT_NONE] = { "NOT RUN", YELLOW }, [VERDICT_PASS] = { "OK", GREEN },
+	[VERDICT_FAIL] = { "FAIL", RED },	[VERDICT_SKIP] = { "SKIP", YELLOW },
+	[VERDICT_XFAIL] = { "XFAIL", YELLOW },
 };
 
 static void erase_live_line(void)
@@ -42,6 +41,15 @@ static void print_verdict(enum verdict verdict)
 	       colour ? RESET : "");
 }
 
+static void print_list(const struct run_info *info)
+{
+	if (info->expect && info->expect->path)
+		printf("Known failures: %s\n", info->expect->path);
+	else if (info->expect)
+		printf("Known failures: none, %s has no list for %s\n", info->options->expect_path,
+		       info->kernel);
+}
+
 static int human_begin(const struct run_info *info)
 {
 	const char *no_color = getenv("NO_COLOR");
@@ -51,6 +59,7 @@ static int human_begin(const struct run_info *info)
 	colour = live && !(no_color && *no_color);
 	if (info->options->shuffle)
 		printf("Shuffled with --shuffle=%u\n", info->options->seed);
+	print_list(info);
 	return 0;
 }
 
@@ -93,14 +102,41 @@ static void print_reason(const struct result *r)
 		print_indented(r->reason);
 }
 
+static void print_fixes(const struct result *r)
+{
+	for (unsigned int i = 0; r->known[i]; i++)
+		printf("%s%s", i ? "; " : "", r->known[i]->fix);
+}
+
+static void print_unknown(const struct result *r)
+{
+	if (!r->unknown)
+		return;
+	printf("    is listed as a known failure (fix: ");
+	print_fixes(r);
+	printf("), but without this: %s\n", r->unknown);
+}
+
 static void print_failure(const struct plan_item *item, const struct result *r)
 {
 	if (r->log)
 		print_indented(r->log);
 	print_reason(r);
+	if (r->also)
+		print_indented(r->also);
 	if (r->kernel_log)
 		print_indented(r->kernel_log);
+	print_unknown(r);
 	print_guards(item);
+}
+
+static void print_known(const struct plan_item *item, const struct result *r)
+{
+	print_failure(item, r);
+	for (unsigned int i = 0; r->known[i]; i++)
+		printf("    known: %s%s%s%s\n", r->known[i]->why,
+		       r->known[i]->fixed ? " (fixed in " : "", r->known[i]->fixed ?: "",
+		       r->known[i]->fixed ? ")" : "");
 }
 
 /* What only those want to see who asked for everything. */
@@ -114,16 +150,31 @@ static void print_details(const struct result *r)
 	putchar('\n');
 }
 
+/* What a verdict is not understood without. */
+static void print_remark(const struct result *r)
+{
+	if (r->verdict == VERDICT_SKIP && r->reason)
+		printf(" (%s)", r->reason);
+	if (r->verdict == VERDICT_FAIL || !r->known)
+		return;
+	printf(r->verdict == VERDICT_PASS ? " (listed as a known failure: "
+	       : r->withheld		  ? " (not run; fix: "
+					  : " (fix: ");
+	print_fixes(r);
+	printf(r->verdict == VERDICT_PASS ? "; fixed here?)" : ")");
+}
+
 static void print_result(const struct run_info *info, const struct plan_item *item,
 			 const struct result *r)
 {
 	print_subtest_name(item);
 	print_verdict(r->verdict);
-	if (r->verdict == VERDICT_SKIP && r->reason)
-		printf(" (%s)", r->reason);
+	print_remark(r);
 	putchar('\n');
 	if (r->verdict == VERDICT_FAIL)
 		print_failure(item, r);
+	else if (info->options->verbosity > 0 && r->verdict == VERDICT_XFAIL)
+		print_known(item, r);
 	else if (info->options->verbosity > 0 && r->verdict == VERDICT_PASS)
 		print_details(r);
 }
@@ -227,6 +278,29 @@ static void print_notes(const struct plan *plan)
 	}
 }
 
+/* A list that is longer than it need be hides the return of what has been fixed. */
+static void print_passed_though_listed(const struct run_info *info)
+{
+	for (unsigned int i = 0; i < info->plan->nr_items; i++) {
+		const struct plan_item *item = &info->plan->items[i];
+
+		if (item->result.verdict == VERDICT_PASS && item->result.known)
+			printf("Passed, though %s lists it: %s/%s\n", info->expect->path,
+			       item->test->name, item->subtest.name);
+	}
+}
+
+static void print_summary(const struct summary *sum)
+{
+	printf("Summary: %u/%u PASSED, %u SKIPPED, %u FAILED", sum->passed_tests, sum->passed,
+	       sum->skipped, sum->failed_tests);
+	if (sum->xfailed)
+		printf(", %u XFAIL", sum->xfailed);
+	if (sum->xpassed)
+		printf(", %u XPASS", sum->xpassed);
+	putchar('\n');
+}
+
 static int human_end(const struct run_info *info)
 {
 	struct summary sum = summarize(info->plan);
@@ -244,8 +318,8 @@ static int human_end(const struct run_info *info)
 	if (sum.not_run)
 		printf("%s: %u subtests have not run.\n",
 		       info->interrupted ? "Interrupted" : "Stopped", sum.not_run);
-	printf("Summary: %u/%u PASSED, %u SKIPPED, %u FAILED\n", sum.passed_tests, sum.passed,
-	       sum.skipped, sum.failed_tests);
+	print_passed_though_listed(info);
+	print_summary(&sum);
 	return fflush(stdout) ? -errno : 0;
 }
 

@@ -68,12 +68,29 @@ static json_t *describe_guards(const struct subtest *sub)
 	return guards;
 }
 
+static json_t *describe_known(const struct result *r)
+{
+	json_t *known = json_array();
+
+	for (unsigned int i = 0; r->known[i]; i++) {
+		json_t *block = json_object();
+
+		json_object_set_new(block, "fix", json_text(r->known[i]->fix));
+		if (r->known[i]->fixed)
+			json_object_set_new(block, "fixed", json_text(r->known[i]->fixed));
+		json_object_set_new(block, "why", json_text(r->known[i]->why));
+		json_array_append_new(known, block);
+	}
+	return known;
+}
+
 static json_t *describe_subtest(const struct plan_item *item)
 {
 	static const char *const verdicts[] = {
 		[VERDICT_PASS] = "pass",
 		[VERDICT_FAIL] = "fail",
 		[VERDICT_SKIP] = "skip",
+		[VERDICT_XFAIL] = "xfail",
 	};
 	const struct result *r = &item->result;
 	json_t *sub = json_object();
@@ -84,8 +101,14 @@ static json_t *describe_subtest(const struct plan_item *item)
 	json_object_set_new(sub, "failed", json_boolean(r->verdict == VERDICT_FAIL));
 	json_object_set_new(sub, "skipped", json_boolean(r->verdict == VERDICT_SKIP));
 	json_object_set_new(sub, "message", json_text(r->log));
-	if (r->verdict == VERDICT_FAIL)
+	if (r->verdict == VERDICT_FAIL || r->verdict == VERDICT_XFAIL)
 		json_object_set_new(sub, "reason", json_text(r->reason));
+	if (r->also)
+		json_object_set_new(sub, "also", json_text(r->also));
+	if (r->known)
+		json_object_set_new(sub, "known", describe_known(r));
+	if (r->unknown)
+		json_object_set_new(sub, "unknown", json_text(r->unknown));
 	if (r->verdict == VERDICT_SKIP)
 		json_object_set_new(sub, "skip_reason", json_text(r->reason));
 	if (r->notes && *r->notes)
@@ -136,13 +159,18 @@ static json_t *describe_run(const struct run_info *info)
 		if (test_verdict(info->plan, item->test) != VERDICT_NONE)
 			json_array_append_new(results, describe_test(info->plan, item));
 	}
-	root = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f}", "success",
+	root = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f}", "success",
 			 (int)sum.passed_tests, "success_subtest", (int)sum.passed, "skipped",
 			 (int)sum.skipped, "failed", (int)sum.failed_tests, "failed_subtest",
-			 (int)sum.failed, "not_run", (int)sum.not_run, "interrupted",
+			 (int)sum.failed, "xfail_subtest", (int)sum.xfailed, "xpass_subtest",
+			 (int)sum.xpassed, "not_run", (int)sum.not_run, "interrupted",
 			 info->interrupted, "duration_ms", milliseconds(info->duration_ns));
 	json_object_set_new(root, "kernel", json_text(info->kernel));
 	json_object_set_new(root, "command_line", json_text(info->options->command_line));
+	if (info->expect)
+		json_object_set_new(root, "expect",
+				    info->expect->path ? json_text(info->expect->path)
+						       : json_null());
 	if (info->options->shuffle)
 		json_object_set_new(root, "seed", json_integer(info->options->seed));
 	if (info->missing)

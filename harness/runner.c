@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "harness/job.h"
+#include "harness/known.h"
 #include "harness/netns.h"
 #include "harness/probe.h"
 #include "harness/runner.h"
@@ -117,15 +118,23 @@ static bool lacks_features(struct runner *r, struct slot *slot, const struct pla
 	return false;
 }
 
+static bool is_withheld(struct runner *r, struct slot *slot, const struct plan_item *item)
+{
+	if (!known_withhold(r->info->expect, item, &slot->result))
+		return false;
+	slot->state = DONE;
+	return true;
+}
+
 static void start_job(struct runner *r, struct worker *worker, struct slot *slot)
 {
 	struct plan_item *item = r->plan->order[slot - r->slots];
 	char text[256];
 	int err;
 
-	if (lacks_features(r, slot, item))
+	if (lacks_features(r, slot, item) || is_withheld(r, slot, item))
 		return;
-	splat_mark_start(item->test->name, item->subtest.name);
+	splat_mark("start", item->test->name, item->subtest.name);
 	if (worker->netns_fd < 0)
 		worker->netns_fd = netns_create();
 	err = worker->netns_fd < 0
@@ -276,12 +285,25 @@ static void drain(struct runner *r, struct worker *worker)
 	slot->state = SETTLING;
 }
 
-static void finish(struct slot *slot)
+static void finish(struct runner *r, struct slot *slot)
 {
 	slot->job.left_objects = job_count_objects(&slot->job);
 	slot->result = job_judge(&slot->job);
+	splat_mark("end", slot->job.item->test->name, slot->job.item->subtest.name);
+	known_judge(r->info->expect, slot->job.item, &slot->result);
 	job_free(&slot->job);
 	slot->state = DONE;
+}
+
+/* An empty line keeps apart what was read at different times. */
+static void add_splat(char **all, const char *splat)
+{
+	char *text = NULL;
+
+	if (asprintf(&text, "%s%s%s", *all ?: "", *all ? "\n" : "", splat) < 0)
+		return;
+	free(*all);
+	*all = text;
 }
 
 /* What the kernel has said since the last look, and who can have made it say that. */
@@ -296,16 +318,12 @@ static void attribute_splat(struct runner *r, char *splat)
 
 		if (!is_active(slot))
 			continue;
-		if (nr == 1 && !slot->job.kernel_log)
-			slot->job.kernel_log = strdup(splat);
-		else if (nr > 1 && !slot->splat)
-			slot->splat = strdup(splat);
+		add_splat(nr == 1 ? &slot->job.kernel_log : &slot->splat, splat);
 	}
 	/* Nobody to blame, but not to be passed over either: the run fails. */
-	if (nr == 0 && !r->info->kernel_log)
-		r->info->kernel_log = splat;
-	else
-		free(splat);
+	if (nr == 0)
+		add_splat(&r->info->kernel_log, splat);
+	free(splat);
 }
 
 static void look_at_kernel_log(struct runner *r)
@@ -320,7 +338,9 @@ static void settle(struct runner *r, struct slot *slot)
 {
 	if (job_count_objects(&slot->job) && !has_settled_down(r, &slot->job))
 		return;
-	finish(slot);
+	/* What it made the kernel say comes before its objects go, maybe since the last look. */
+	look_at_kernel_log(r);
+	finish(r, slot);
 	if (slot->splat && !r->alone)
 		slot->state = SUSPECT;
 }
@@ -445,7 +465,12 @@ static void handle_workers(struct runner *r)
 	}
 }
 
-/* Of several runs of a subtest the first failure stays, else the latest one counts. */
+static unsigned int weight(enum verdict verdict)
+{
+	return verdict == VERDICT_FAIL ? 2 : verdict == VERDICT_XFAIL;
+}
+
+/* Of several runs of a subtest the first failure stays, else a known one, else the latest counts. */
 static void report_slot(struct runner *r, unsigned int i)
 {
 	struct plan_item *item = r->plan->order[i];
@@ -453,7 +478,8 @@ static void report_slot(struct runner *r, unsigned int i)
 
 	item->runs++;
 	item->failed_runs += latest->verdict == VERDICT_FAIL;
-	if (item->result.verdict != VERDICT_FAIL) {
+	if (item->result.verdict != VERDICT_FAIL &&
+	    weight(latest->verdict) >= weight(item->result.verdict)) {
 		struct result older = item->result;
 
 		item->result = *latest;
@@ -511,10 +537,12 @@ static void run_waiting(struct runner *r)
 	}
 }
 
-/* Once more, with nothing beside it. */
+/* Once more, with nothing beside it. A failure that does not come again has happened all the same. */
 static void rerun_alone(struct runner *r, struct slot *slot)
 {
-	result_free(&slot->result);
+	struct result first = slot->result;
+
+	slot->result = (struct result){};
 	slot->state = WAITING;
 	while (!r->stop && slot->state != DONE) {
 		start_jobs(r);
@@ -522,49 +550,115 @@ static void rerun_alone(struct runner *r, struct slot *slot)
 		wait_for_event(r);
 		handle_workers(r);
 	}
+	if (weight(first.verdict) > weight(slot->result.verdict)) {
+		result_free(&slot->result);
+		slot->result = first;
+	} else {
+		result_free(&first);
+	}
 }
 
-/* One that failed by itself as well is the likely cause, and has failed anyway: once is enough. */
-static void convict(struct slot *slot)
+static void convict(struct runner *r, struct slot *slot)
 {
 	free(slot->result.kernel_log);
-	slot->result.kernel_log = slot->splat;
-	slot->splat = NULL;
+	slot->result.kernel_log = strdup(slot->splat);
+	slot->result.verdict = VERDICT_FAIL;
+	known_judge(r->info->expect, r->plan->order[slot - r->slots], &slot->result);
 	slot->state = DONE;
 }
 
-/* A splat that none of them repeats is still a splat, so none of them is above suspicion. */
-static void blame_all(struct runner *r)
+/* Whether a splat, that none of the suspects repeats, is known of them. */
+static bool is_known_of_suspects(struct runner *r, const char *splat)
 {
-	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		struct slot *slot = &r->slots[i];
+	const struct plan_item *items[r->nr_slots];
+	unsigned int nr = 0;
 
-		if (slot->state != DONE || !slot->splat)
-			continue;
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		if (r->slots[i].state == DONE && r->slots[i].splat)
+			items[nr++] = r->plan->order[i];
+	}
+	return known_splat(r->info->expect, items, nr, splat);
+}
+
+static void blame(struct runner *r, struct slot *slot)
+{
+	if (slot->result.verdict != VERDICT_FAIL) {
 		result_free(&slot->result);
 		slot->result = make_result(
 			VERDICT_FAIL,
 			"the kernel complained while this and other subtests ran; none of them repeats it on its own");
-		slot->result.kernel_log = slot->splat;
-		slot->splat = NULL;
+	}
+	free(slot->result.kernel_log);
+	slot->result.kernel_log = strdup(slot->splat);
+	known_judge(r->info->expect, r->plan->order[slot - r->slots], &slot->result);
+}
+
+/*
+ * A splat that none of them repeats is still a splat, so none of them is above suspicion, unless it
+ * is known of some of them.
+ */
+static void blame_all(struct runner *r)
+{
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		struct slot *slot = &r->slots[i];
+		const struct plan_item *item = r->plan->order[i];
+
+		if (slot->state != DONE || !slot->splat)
+			continue;
+		if (!is_known_of_suspects(r, slot->splat) ||
+		    (slot->result.verdict != VERDICT_XFAIL &&
+		     known_splat(r->info->expect, &item, 1, slot->splat)))
+			blame(r, slot);
 	}
 }
 
-/* On their own, suspects either cause the splat again, or are not the one. */
+/*
+ * One that failed by itself as well is the likely cause, and has failed anyway: once is enough,
+ * unless a draft is to say which of several it was. It is enough for a known failure, too, which
+ * would be one with that splat.
+ */
+static bool is_convicted(struct runner *r, const struct slot *slot, bool has_culprit)
+{
+	const struct plan_item *item = r->plan->order[slot - r->slots];
+
+	if (slot->result.verdict == VERDICT_FAIL)
+		return has_culprit || !r->options->draft_path;
+	return slot->result.verdict == VERDICT_XFAIL &&
+	       known_splat(r->info->expect, &item, 1, slot->splat);
+}
+
+static unsigned int count_failed_suspects(const struct runner *r)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		enum verdict verdict = r->slots[i].result.verdict;
+
+		nr += r->slots[i].state == SUSPECT &&
+		      (verdict == VERDICT_FAIL || verdict == VERDICT_XFAIL);
+	}
+	return nr;
+}
+
+/*
+ * On their own, suspects either cause the splat again, or are not the one. A known failure that
+ * does so only accounts for what is known of it.
+ */
 static void rerun_suspects(struct runner *r)
 {
-	bool found = false, any = false;
+	bool has_culprit = count_failed_suspects(r) == 1, found = false, any = false;
 
 	r->alone = true;
 	for (unsigned int i = 0; i < r->nr_slots && !r->stop; i++) {
 		if (r->slots[i].state != SUSPECT)
 			continue;
 		any = true;
-		if (r->slots[i].result.verdict == VERDICT_FAIL)
-			convict(&r->slots[i]);
+		if (is_convicted(r, &r->slots[i], has_culprit))
+			convict(r, &r->slots[i]);
 		else
 			rerun_alone(r, &r->slots[i]);
-		found |= r->slots[i].result.kernel_log != NULL;
+		found |=
+			r->slots[i].result.verdict == VERDICT_FAIL && r->slots[i].result.kernel_log;
 	}
 	if (any && !found && !r->stop)
 		blame_all(r);
@@ -677,7 +771,7 @@ static int exit_code(const struct run_info *info)
 		return EXIT_INTERRUPTED;
 	if (sum.failed || info->missing || info->kernel_log)
 		return EXIT_FAILED;
-	return sum.passed ? EXIT_PASSED : EXIT_ALL_SKIPPED;
+	return sum.passed || sum.xfailed > sum.withheld ? EXIT_PASSED : EXIT_ALL_SKIPPED;
 }
 
 int run_plan(struct run_info *info, struct plan *plan)

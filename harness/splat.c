@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <errno.h>
-#include <fcntl.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "harness/splat.h"
 
@@ -14,11 +11,8 @@
 	asm(".pushsection .rodata\n" #symbol ":\n.incbin \"" path "\"\n.byte 0\n.popsection"); \
 	extern const char symbol[] asm(#symbol)
 
-INCLUDE_TEXT(deny_text, "vm/splat.deny");
-INCLUDE_TEXT(allow_text, "vm/splat.allow");
-
-#define TEXT_MAX   (8 * 1024)
-#define RECORD_MAX 8192 /* of /dev/kmsg: CONSOLE_EXT_LOG_MAX */
+INCLUDE_TEXT(deny_text, "vm/splats.deny");
+INCLUDE_TEXT(allow_text, "vm/splats.allow");
 
 struct patterns {
 	regex_t *regex;
@@ -76,98 +70,12 @@ bool splat_matches(const char *message)
 	return matches_any(&deny, message) && !matches_any(&allow, message);
 }
 
-int splat_open(void)
+bool splat_begins(const char *message, unsigned int *traces)
 {
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	bool begins = splat_matches(message) && !(*traces && strstr(message, "Call Trace:"));
 
-	/* Now, not when the first message comes: a broken pattern shows on any kernel then. */
-	compile_once();
-	if (fd < 0)
-		return -errno;
-	lseek(fd, 0, SEEK_END);
-	return fd;
-}
-
-void splat_mark_start(const char *test, const char *subtest)
-{
-	char line[256];
-	int fd, len;
-
-	if (!getenv("KMSG_MARKS"))
-		return;
-	fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	/* In one write(2), and not by dprintf(3): that seeks, which this file does not allow. */
-	len = snprintf(line, sizeof(line), "<5>test_progs: start %s/%s\n", test, subtest);
-	if (write(fd, line, len) < 0)
-		fprintf(stderr, "cannot write to /dev/kmsg: %s\n", strerror(errno));
-	close(fd);
-}
-
-/* A record is "PRIORITY,SEQUENCE,TIME,FLAGS;MESSAGE\n" and more; NULL: not from the kernel. */
-static char *message_of(char *record)
-{
-	char *message = strchr(record, ';');
-
-	/* The bits above the level are the facility, which is 0 for the kernel only. */
-	if (!message || strtoul(record, NULL, 10) >> 3)
-		return NULL;
-	message++;
-	message[strcspn(message, "\n")] = '\0';
-	return message;
-}
-
-/* Length of the next record, or 0: there is none. Overwritten ones (EPIPE) are passed over. */
-static ssize_t next_record(int kmsg_fd, char *record, size_t size)
-{
-	ssize_t n;
-
-	do {
-		n = read(kmsg_fd, record, size - 1);
-	} while (n < 0 && (errno == EPIPE || errno == EINTR));
-	return n < 0 ? 0 : n;
-}
-
-/* The first splat, with the registers and the call trace that follow it, and how many more came. */
-struct splat {
-	char *text;
-	size_t used;
-	bool over; /* its trace has ended */
-	unsigned int more;
-};
-
-static void add_message(struct splat *splat, const char *message)
-{
-	bool begins = splat_matches(message);
-
-	if (!splat->text && begins)
-		splat->text = calloc(1, TEXT_MAX);
-	else if (splat->over)
-		splat->more += begins;
-	if (!splat->text || splat->over)
-		return;
-	splat->used += snprintf(splat->text + splat->used, TEXT_MAX - splat->used, "%s\n", message);
-	splat->over = strstr(message, "---[ end trace") || splat->used >= TEXT_MAX;
-}
-
-char *splat_read(int kmsg_fd)
-{
-	char record[RECORD_MAX + 1];
-	struct splat splat = {};
-	char *text;
-	ssize_t n;
-
-	while (kmsg_fd >= 0 && (n = next_record(kmsg_fd, record, sizeof(record))) > 0) {
-		char *message;
-
-		record[n] = '\0';
-		message = message_of(record);
-		if (message)
-			add_message(&splat, message);
-	}
-	if (!splat.more || asprintf(&text, "%s[and %u more]\n", splat.text, splat.more) < 0)
-		return splat.text;
-	free(splat.text);
-	return text;
+	*traces += begins;
+	if (*traces && strstr(message, "---[ end trace"))
+		--*traces;
+	return begins;
 }

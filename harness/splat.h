@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+/* harness/kmsg.c: the log of this kernel. */
+
 /* Open /dev/kmsg at its end: a descriptor, or -errno. */
 int splat_open(void);
 
@@ -15,13 +17,28 @@ int splat_open(void);
 char *splat_read(int kmsg_fd);
 
 /*
- * Leave "test_progs: start NAME" in the kernel's log, if KMSG_MARKS is in the environment: a
- * console that ends in a crash then tells what was running. Not by default, since other people read
- * that log.
+ * Whether each splat in a text of splat_read() is one that known() says yes to: it gets the message
+ * that each begins with. A text that does not name all of its splats is not known.
  */
-void splat_mark_start(const char *test, const char *subtest);
+bool splat_all_known(const char *text, bool (*known)(const char *message, void *arg), void *arg);
+
+/*
+ * Leave "test_progs: start NAME" (or end, for what) in the kernel's log, if KMSG_MARKS is in the
+ * environment: a log that ends in a crash then tells what was running. Not by default, since other
+ * people read that log.
+ */
+void splat_mark(const char *what, const char *test, const char *subtest);
+
+/* harness/splat.c: the patterns, which need no kernel. */
 
 /* Whether one message, without its time stamp, is a splat. */
 bool splat_matches(const char *message);
+
+/*
+ * Whether a message begins a splat, in a log that is read from front to back. A call trace does,
+ * unless it belongs to one that has begun. Processors print theirs at the same time, so traces
+ * counts the splats that have not ended. Not all kinds of them have an end.
+ */
+bool splat_begins(const char *message, unsigned int *traces);
 
 #endif /* SPLAT_H */

@@ -226,10 +226,10 @@ verdict() {
 others_run() {
 	main_run
 	((main_status == 1)) || problem "exit status: want 1, got $main_status"
-	want_text 32 "$(grep -Ec '^#[0-9]+/[0-9]+ .*:(OK|FAIL|SKIP)' <(sed '/^All error logs/,$d' "$dir/main"))" \
+	want_text 34 "$(grep -Ec '^#[0-9]+/[0-9]+ .*:(OK|FAIL|SKIP)' <(sed '/^All error logs/,$d' "$dir/main"))" \
 		"subtests reported"
 	want_in "$dir/main" '^#2 +misbehave:FAIL'
-	want_in "$dir/main" '^Only the failed ones again: -n 2/2-3,5-15,17-18,20,23$'
+	want_in "$dir/main" '^Only the failed ones again: -n 2/2-3,5-15,17-18,20,23,30-31$'
 	want_in "$dir/main" '^Summary: 1/12 PASSED, 3 SKIPPED, 1 FAILED'
 }
 
@@ -611,6 +611,219 @@ not_coloured() {
 	want_in "$dir/out" 'passes:OK'
 }
 
+# ---- Known failures ------------------------------------------------------------------------------
+
+# A list for --expect, with printf's escapes; each line ends in \n.
+expect_file() {
+	printf '%b' "$1" >"$dir/expect"
+}
+
+# A block on subtests of misbehave: expect_block "SUBTEST..." [LINE...]
+expect_block() {
+	local name
+
+	printf 'fix: 123456789abc ("%s: Fix it")\nfixed: v6.1\nwhy: it goes wrong\n' "${1%% *}"
+	for name in $1; do
+		echo "fail: misbehave/$name"
+	done
+	shift
+	(($# == 0)) || printf '%s\n' "$@"
+}
+
+# expect_run OPTION...: with the list that is on standard input.
+expect_run() {
+	cat >"$dir/expect"
+	run "$dir/selftest_progs" --expect "$dir/expect" "$@"
+}
+
+xfail_all_kinds() {
+	expect_run -w 1 -j4 -J "$dir/x.json" \
+		-a 'misbehave/fails,misbehave/segfaults,misbehave/sleeps,misbehave/leaves_child,misbehave/closes_all_fails,misbehave/checks_nothing' \
+		< <(expect_block "fails segfaults sleeps leaves_child closes_all_fails checks_nothing")
+	want_status 0
+	want_text 6 "$(grep -c '^#2/.*:XFAIL (fix: 123456789abc ("fails: Fix it"))$' "$dir/out")" XFAIL
+	want_in "$dir/out" '^#2 +misbehave:XFAIL$'
+	want_in "$dir/out" "^Known failures: $dir/expect\$"
+	want_in "$dir/out" '^Summary: 0/0 PASSED, 0 SKIPPED, 0 FAILED, 6 XFAIL$'
+	want_not_in "$dir/out" 'one and two'
+	valid_json "$dir/x.json" || return
+	want_text "6 0 0 0 $dir/expect" "$(json_get "$dir/x.json" "' '.join(str(r[k]) for k in
+		('xfail_subtest', 'xpass_subtest', 'failed', 'failed_subtest', 'expect'))")" "counts"
+	want_text 'xfail False' "$(json_get "$dir/x.json" \
+		"m['fails']['verdict'] + ' ' + str(m['fails']['failed'])")" "verdict"
+	want_text '123456789abc ("fails: Fix it")|v6.1|it goes wrong' "$(json_get "$dir/x.json" \
+		"'|'.join(m['fails']['known'][0][k] for k in ('fix', 'fixed', 'why'))")" "known"
+	want_text 'killed by SIGSEGV (Segmentation fault)' \
+		"$(json_get "$dir/x.json" "m['segfaults']['reason']")" "reason"
+}
+
+xfail_verbose() {
+	expect_run -v -a misbehave/fails < <(expect_block fails)
+	report_of "$dir/out" misbehave/fails >"$dir/report"
+	want_in "$dir/report" '^    .*: FAIL: one and two: 1 is 1, want 2'
+	want_in "$dir/report" '^    known: it goes wrong \(fixed in v6\.1\)'
+}
+
+# Only the one that is listed, and the others fail as ever.
+xfail_others_fail() {
+	expect_run -a misbehave/fails,misbehave/exits_3,misbehave/passes < <(expect_block fails)
+	want_status 1
+	want_in "$dir/out" 'misbehave/fails:XFAIL'
+	want_in "$dir/out" 'misbehave/exits_3:FAIL$'
+	want_in "$dir/out" '^#2 +misbehave:FAIL$'
+	want_in "$dir/out" '^Only the failed ones again: -n 2/10$'
+	want_in "$dir/out" '^Summary: 0/1 PASSED, 0 SKIPPED, 1 FAILED, 1 XFAIL$'
+}
+
+# xfail_says SUBTEST UNKNOWN ERE...: it is not known, since none of them is that.
+xfail_says_not() {
+	local name=$1 unknown=$2
+
+	shift 2
+	expect_run -w 1 -a "misbehave/$name,misbehave/passes" < <(expect_block "$name" "${@/#/says: }")
+	want_status 1
+	report_of "$dir/out" "misbehave/$name" >"$dir/report"
+	want_in "$dir/report" "misbehave/$name:FAIL\$"
+	want_in "$dir/report" "listed as a known failure \(fix: 12.*\), but without this: $unknown"
+}
+
+xfail_says() {
+	local name=$1
+
+	shift
+	expect_run -w 1 -a "misbehave/$name" < <(expect_block "$name" "${@/#/says: }")
+	want_status 0
+	want_in "$dir/out" "misbehave/$name:XFAIL"
+}
+
+# A splat is all that such a block expects.
+xfail_splat_only() {
+	expect_run -a misbehave/fails < <(expect_block fails 'splat: WARNING')
+	want_status 1
+	want_in "$dir/out" 'misbehave/fails:FAIL'
+}
+
+xpass() {
+	expect_run -J "$dir/x.json" -a misbehave/passes,misbehave/fails,misbehave/skips \
+		< <(expect_block "passes fails skips")
+	want_status 0
+	want_in "$dir/out" 'misbehave/passes:OK \(listed as a known failure: 12.* it"\); fixed here\?\)$'
+	want_in "$dir/out" 'misbehave/skips:SKIP \(it is not its day\)$'
+	want_in "$dir/out" "^Passed, though $dir/expect lists it: misbehave/passes\$"
+	want_in "$dir/out" '^Summary: 1/1 PASSED, 1 SKIPPED, 0 FAILED, 1 XFAIL, 1 XPASS$'
+	valid_json "$dir/x.json" || return
+	want_text "1 pass 123456789abc" "$(json_get "$dir/x.json" "' '.join([str(r['xpass_subtest']),
+		v['passes'], m['passes']['known'][0]['fix'][:12]])")" "JSON"
+}
+
+# What would crash the kernel here would not come back to be reported.
+norun() {
+	local state=$dir/norun
+
+	rm -f "$state"
+	MISBEHAVE_STATE=$state expect_run -J "$dir/x.json" -a misbehave/flips,misbehave/passes \
+		< <(expect_block none | sed 's|^fail: .*|norun: misbehave/fl*|')
+	want_status 0
+	[[ ! -e $state ]] || problem "it has run"
+	want_in "$dir/out" 'misbehave/flips:XFAIL \(not run; fix: 12.*\)$'
+	want_in "$dir/out" '^Summary: 1/1 PASSED, 0 SKIPPED, 0 FAILED, 1 XFAIL$'
+	valid_json "$dir/x.json" || return
+	want_text 'not run: it goes wrong' "$(json_get "$dir/x.json" "m['flips']['reason']")" "reason"
+}
+
+# No test has run then, which is no success.
+norun_only() {
+	expect_run -a misbehave/fails < <(expect_block none | sed 's|^fail:.*|norun: misbehave/fails|')
+	want_status 4
+}
+
+# A known failure ends nothing, and is not undone by a later success; a failure outweighs it.
+xfail_repeated() {
+	export MISBEHAVE_STATE=$dir/state
+	rm -f "$MISBEHAVE_STATE"
+	expect_run --repeat 3 --until-fail -a misbehave/flips < <(expect_block flips)
+	want_status 0
+	want_text 'OK XFAIL OK' "$(grep -o 'misbehave/flips:[A-Z]*' "$dir/out" | cut -d: -f2 | paste -sd' ')" \
+		"verdicts"
+	want_in "$dir/out" '^Summary: 0/0 PASSED, 0 SKIPPED, 0 FAILED, 1 XFAIL$'
+	rm -f "$MISBEHAVE_STATE"
+	expect_run --repeat 4 -a misbehave/flips < <(expect_block flips 'says: run 2 of it')
+	want_status 1
+	want_text 'OK XFAIL OK FAIL' "$(sed '/^All error/,$d' "$dir/out" | grep -o 'misbehave/flips:[A-Z]*' |
+		cut -d: -f2 | paste -sd' ')" "verdicts"
+}
+
+xfail_directory() {
+	local release
+
+	release=$(uname -r)
+	mkdir -p "$dir/lists"
+	rm -f "$dir/lists/"*
+	expect_block passes >"$dir/lists/${release%%.*}"
+	expect_block fails >"$dir/lists/${release%%[+-]*}"
+	echo broken >"$dir/lists/${release%%[+-]*}0"
+	run "$dir/selftest_progs" --expect "$dir/lists" -a misbehave/fails
+	want_status 0
+	want_in "$dir/out" "^Known failures: $dir/lists/${release%%[+-]*}\$"
+	rm "$dir/lists/"*
+	run "$dir/selftest_progs" --expect "$dir/lists" -a misbehave/passes,misbehave/fails
+	want_status 1
+	want_in "$dir/out" "^Known failures: none, $dir/lists has no list for $release\$"
+	want_in "$dir/out" '^Summary: 0/1 PASSED, 0 SKIPPED, 1 FAILED$'
+}
+
+usage_expect() {
+	expect_file "$1"
+	usage "$2" --expect "$dir/expect"
+	# To look whether a list is in order takes no root.
+	usage "$2" --expect "$dir/expect" -l
+}
+
+# The lists of the project name subtests that there are.
+stock_lists() {
+	local list
+
+	for list in vm/expect/*; do
+		run "$dir/test_progs" --expect "$list" -c
+		want_status 0
+	done
+}
+
+# A draft is complete but for what only a person can know, and then accounts for each failure.
+write_expect() {
+	rm -f "$dir/draft"
+	run "$dir/selftest_progs" -w 1 --write-expect "$dir/draft" -d 'misbehave/is_slow,misbehave/flips'
+	want_status 1
+	want_in "$dir/draft" '^fail:  misbehave/segfaults$'
+	want_in "$dir/draft" '^says:  killed by SIGSEGV \\\(Segmentation fault\\\)$'
+	want_in "$dir/draft" '^says:  timed out after \[0-9\]\+ s$'
+	want_in "$dir/draft" '^says:  payload: got 7 bytes, want 7$'
+	want_in "$dir/draft" '^fix:   123456789abc \("behave: Fix it"\)$'
+	usage '"fix: \?" is still to be filled in' --expect "$dir/draft"
+	sed -i 's/^fix:   ?/fix: x/' "$dir/draft"
+	usage '"why: \?" is still to be filled in' --expect "$dir/draft"
+	sed -i 's/^why:   ?/why: x/' "$dir/draft"
+	run "$dir/selftest_progs" -w 1 --expect "$dir/draft" -d 'misbehave/is_slow,misbehave/flips'
+	want_status 0
+	want_text "$(grep -c '^fail:' "$dir/draft") XFAIL" \
+		"$(grep -o '[0-9]* XFAIL$' "$dir/out")" "known failures"
+}
+
+# Work that was put into one is not lost, and nothing is left beside it.
+write_expect_keeps() {
+	echo mine >"$dir/draft"
+	usage 'cannot write the draft .*draft: File exists' --write-expect "$dir/draft" -a misbehave/fails
+	want_text mine "$(cat "$dir/draft")" "draft"
+	usage 'cannot write the draft .*: No such file' --write-expect "$dir/none/draft"
+	rm "$dir/draft"
+	run "$dir/selftest_progs" --write-expect "$dir/draft" -a misbehave/passes
+	want_status 0
+	want_in "$dir/err" 'nothing has failed: there is no draft'
+	[[ ! -e $dir/draft ]] || problem "want no draft of nothing"
+	run "$dir/selftest_progs" --write-expect "$dir/draft" -a misbehave/fails
+	want_text "$dir/draft" "$(echo "$dir"/draft*)" "files"
+}
+
 # ---- All of them ---------------------------------------------------------------------------------
 
 can_run=0 long_pid=''
@@ -674,7 +887,7 @@ done
 root_t "exit 130: SIGINT leaves nothing" interrupted INT
 root_t "exit 130: SIGTERM leaves nothing" interrupted TERM
 
-t "-n 1,2" lists "$(echo 1/{1..5} 2/{1..29})" -n 1,2
+t "-n 1,2" lists "$(echo 1/{1..5} 2/{1..31})" -n 1,2
 t "-n 1" lists "$(echo 1/{1..5})" -n 1
 t "-n 1/2,4-5" lists '1/2 1/4 1/5' -n 1/2,4-5
 t "-n 1-2/3" lists '1/3 2/3' -n 1-2/3
@@ -684,8 +897,8 @@ for list in 0 1- a 2-1 '' 1/ / 1/0 '1,' ',1' -1 +1 ' 1' 1/2/3 1/a 99999999999; d
 done
 t "-n of what is not there" no_match 'no test matches "1/2,?9?"' -n 1/29
 t "-n 3 of what is not there" no_match 'no test matches "3"' -n 3
-t "-t looks for a part of the name" lists "$(echo 1/{1..5} 2/{1..29})" -t ehav
-t "-t TEST/SUBTEST, each a part" lists '2/2 2/3 2/5 2/18 2/20' -t misb/fails
+t "-t looks for a part of the name" lists "$(echo 1/{1..5} 2/{1..31})" -t ehav
+t "-t TEST/SUBTEST, each a part" lists '2/2 2/3 2/5 2/18 2/20 2/30 2/31' -t misb/fails
 t "-t with globs" lists '1/3 1/4' -t 'behave/*part' -d 'misbehave/*_*'
 t "-a is exact" lists "$(echo 1/{1..5})" -a behave
 t "-a with a part of a name" no_match 'no test matches "ehave"' -a ehave
@@ -693,7 +906,7 @@ t "-a with globs" lists '1/1 1/4 1/5' -a 'behave/f*'
 t "-a with ? and []" lists '1/1 2/10' -a 'behave/fir?t,misbehave/exits_[0-9]'
 t "-b takes out parts of names" lists "$(echo 1/{1..5})" -b misb
 t "-b TEST/SUBTEST" lists '1/1 1/2 1/5' -a behave -b behave/part
-t "-d is exact" lists "$(echo 2/{1..29})" -d behave
+t "-d is exact" lists "$(echo 2/{1..31})" -d behave
 t "-d with globs" lists '1/2 1/3' -a behave -d 'behave/f*'
 t "deny beats allow, in either order" lists '1/2 1/3 1/4 1/5' -d behave/first -a behave/first,behave
 t "a later, narrower entry takes nothing away" lists "$(echo 1/{1..5})" -a behave,behave/first
@@ -737,6 +950,41 @@ root_t "no terminal: no colour, no progress" plain
 root_t "a terminal: colour and progress" coloured
 root_t "a terminal, NO_COLOR=1: no colour" not_coloured NO_COLOR=1
 root_t "a dumb terminal: no colour" not_coloured TERM=dumb
+root_t "--expect: each kind of failure" xfail_all_kinds
+root_t "--expect: -v shows what failed, and why" xfail_verbose
+root_t "--expect: others fail as ever" xfail_others_fail
+root_t "--expect: says matches each failed check" xfail_says fails 'want 2$' '^a later'
+root_t "--expect: a check that says does not match" xfail_says_not fails 'a later failure' 'want 2$'
+root_t "--expect: says is not about where the check is" xfail_says_not fails 'one and' 'misbehave\.c'
+root_t "--expect: says matches a crash" xfail_says segfaults '^killed by SIGSEGV'
+root_t "--expect: a crash that says does not match" xfail_says_not segfaults 'killed by' 'SIGABRT'
+root_t "--expect: says matches a timeout" xfail_says sleeps '^timed out'
+root_t "--expect: a timeout that says does not match" xfail_says_not sleeps 'timed out' 'killed by'
+root_t "--expect: says matches what a closed log has lost" xfail_says closes_all_fails 'want 2'
+root_t "--expect: what is left behind is not hidden" xfail_says_not fails_and_leaves \
+	'left processes behind' 'want 2'
+root_t "--expect: what is left behind is known" xfail_says fails_and_leaves 'want 2' 'left processes'
+root_t "--expect: a block with a splat expects no check" xfail_splat_only
+root_t "--expect: one that passes is reported" xpass
+root_t "--expect: norun" norun
+root_t "--expect: norun alone is no success" norun_only
+root_t "--expect: --repeat and --until-fail" xfail_repeated
+root_t "--expect DIR" xfail_directory
+t "--expect: missing" usage 'cannot read .*missing: No such file' --expect "$dir/missing"
+t "--expect: empty" usage_expect '' 'expect holds no known failure'
+t "--expect: truncated" usage_expect 'fix: x\nwhy: x\nfail: beha' 'expect:3: .*truncated'
+t "--expect: a NUL byte" usage_expect 'fix: x\nwhy: \0\n' 'expect:2: a NUL byte'
+t "--expect: an unknown key" usage_expect 'fix: x\nwhat: x\n' 'expect:2: "what" is no key'
+t "--expect: a bad regular expression" usage_expect \
+	'fix: x\nwhy: x\nfail: behave/first\nsays: a(\n' 'expect:4: .* is no regular expression'
+t "--expect: without a fix" usage_expect '\nwhy: x\nfail: behave\n' 'expect:2: .*without "fix:"'
+t "--expect: without a subtest" usage_expect 'fix: x\nwhy: x\n' 'expect:1: .*neither'
+t "--expect: a name that matches nothing" usage_expect \
+	'fix: x\nwhy: x\nfail: behave/first\nnorun: behave/frist\n' \
+	'expect:4: no test matches "behave/frist"'
+t "--expect: the lists of the project" stock_lists
+root_t "--write-expect: a draft" write_expect
+root_t "--write-expect: what is there stays" write_expect_keeps
 root_t "what takes long is said to be slow, and where it is" slow
 root_t "leaves a BPF map" left_map
 root_t "nothing is left at the end" want_none_left

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Tests of the functions that everything else is judged with: the blocking read and its fates, the
- * search for splats, the order of a plan. Needs neither root nor BPF.
+ * search for splats, the list of known failures, the order of a plan. Needs neither root nor BPF.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "harness/expect.h"
+#include "harness/known.h"
 #include "harness/plan.h"
 #include "harness/splat.h"
 #include "network_helpers.h"
@@ -46,6 +50,11 @@ static void want(bool ok, const char *fmt, ...)
 static void want_eq(const char *what, long long got, long long wanted)
 {
 	want(got == wanted, "%s: want %lld, got %lld", what, wanted, got);
+}
+
+static void want_text(const char *got, const char *wanted)
+{
+	want(got && strcmp(got, wanted) == 0, "want \"%s\", got \"%s\"", wanted, got ?: "NULL");
 }
 
 static void begin_case(void)
@@ -637,8 +646,173 @@ static void test_splat_more(void)
 		NULL,
 	};
 
-	want_splat(records, "WARNING: the first\n---[ end trace 0000000000000000 ]---\n"
-			    "[and 2 more]\n");
+	want_splat(records,
+		   "WARNING: the first\n---[ end trace 0000000000000000 ]---\n"
+		   "[and 2 more]\nrefcount_t: underflow; use-after-free.\nBUG: KASAN: the third\n");
+}
+
+/* A call trace belongs to the splat that it follows. */
+static void test_splat_call_traces(void)
+{
+	static const char *const records[] = {
+		"4,101,1001,-;WARNING: the first\n",
+		"4,102,1002,-;Call Trace:\n",
+		"4,103,1003,-;---[ end trace 0000000000000000 ]---\n",
+		"4,104,1004,-;WARNING: the second\n",
+		"4,105,1005,-;Call Trace:\n",
+		"4,106,1006,-;---[ end trace 0000000000000000 ]---\n",
+		"4,107,1007,-;Call Trace:\n",
+		NULL,
+	};
+
+	want_splat(records,
+		   "WARNING: the first\nCall Trace:\n---[ end trace 0000000000000000 ]---\n"
+		   "[and 2 more]\nWARNING: the second\nCall Trace:\n");
+}
+
+/* Two processors print at the same time: neither trace is a splat of its own. */
+static void test_splat_interleaved(void)
+{
+	static const char *const records[] = {
+		"4,101,1001,-;------------[ cut here ]------------\n",
+		"4,103,1003,-;------------[ cut here ]------------\n",
+		"4,102,1002,-;WARNING: the first\n",
+		"4,104,1004,-;WARNING: the second\n",
+		"4,105,1005,-;Call Trace:\n",
+		"4,106,1006,-;---[ end trace 0000000000000000 ]---\n",
+		"4,107,1007,-;Call Trace:\n",
+		"4,108,1008,-;---[ end trace 0000000000000000 ]---\n",
+		"4,109,1009,-;Call Trace:\n",
+		NULL,
+	};
+
+	want_splat(records, "WARNING: the first\nWARNING: the second\nCall Trace:\n"
+			    "---[ end trace 0000000000000000 ]---\nCall Trace:\n"
+			    "---[ end trace 0000000000000000 ]---\n"
+			    "[and 1 more]\nCall Trace:\n");
+}
+
+static void *read_splat(void *fd)
+{
+	return splat_read(*(int *)fd);
+}
+
+/* A look in the midst of one waits for its end, so that no other subtest gets that. */
+static void test_splat_halves(void)
+{
+	static const char first[] = "4,1,1,-;WARNING: a slow one\n",
+			  second[] = "4,2,2,-;Call Trace:\n",
+			  end[] = "4,3,3,-;---[ end trace 0 ]---\n";
+	uint64_t deadline = now_ns() + 5 * NSEC_PER_SEC;
+	pthread_t thread;
+	void *text = NULL;
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds)) {
+		want(false, "socketpair: %s", strerror(errno));
+		return;
+	}
+	want(write(fds[1], first, strlen(first)) > 0, "write");
+	want_eq("pthread_create", pthread_create(&thread, NULL, read_splat, &fds[0]), 0);
+	while (reader_syscall() != SYS_poll && now_ns() < deadline)
+		sched_yield();
+	want(write(fds[1], second, strlen(second)) > 0 && write(fds[1], end, strlen(end)) > 0,
+	     "write");
+	pthread_join(thread, &text);
+	want_text(text, "WARNING: a slow one\nCall Trace:\n---[ end trace 0 ]---\n");
+	want_no_thread();
+	free(text);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static bool is_listed(const char *message, void *listed)
+{
+	for (const char *const *text = listed; *text; text++) {
+		if (strcmp(*text, message) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void test_splat_all_known(void)
+{
+	static const char *const listed[] = { "WARNING: listed", "BUG: listed", NULL };
+	static const struct {
+		const char *text;
+		bool known;
+	} rows[] = {
+		{ "WARNING: listed\nRIP: 0010:x\nCall Trace:\n x+0x1/0x2\n---[ end trace 0 ]---\n",
+		  true },
+		{ "WARNING: new\n", false },
+		{ "WARNING: listed\nWARNING: new\n", false },
+		{ "WARNING: listed\nBUG: listed\n", true },
+		{ "WARNING: listed\nBUG: listed\n---[ end trace 0 ]---\nCall Trace:\n"
+		  "---[ end trace 0 ]---\n",
+		  true },
+		{ "WARNING: listed\n---[ end trace 0 ]---\nCall Trace:\n", false },
+		{ "WARNING: listed\n---[ end trace 0 ]---\n[and 1 more]\nBUG: listed\n", true },
+		{ "WARNING: listed\n---[ end trace 0 ]---\n[and 1 more]\nBUG: new\n", false },
+		{ "WARNING: listed\n[and 2 more]\nBUG: listed\nCall Trace:\n", false },
+		{ "WARNING: listed\n[and 1 more]\nBUG: listed\n\nBUG: listed\nCall Trace:\n",
+		  true },
+		{ "WARNING: listed\n[and 99 more]\nBUG: listed\n\n[not all of them fit]\n", false },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++)
+		want(splat_all_known(rows[i].text, is_listed, (void *)listed) == rows[i].known,
+		     "want it to be %s: %s", rows[i].known ? "known" : "unknown", rows[i].text);
+}
+
+#define LONG_MESSAGE 400
+
+static void want_others(unsigned int nr, bool known)
+{
+	static char lines[20][LONG_MESSAGE + 20];
+	const char *records[ARRAY_SIZE(lines) + 3] = { "4,1,1,-;WARNING: listed\n",
+						       "4,1,1,-;---[ end trace 0 ]---\n" };
+	const char *listed[ARRAY_SIZE(lines) + 2] = { "WARNING: listed" };
+	char *text, more[64];
+
+	for (unsigned int i = 0; i < nr; i++) {
+		snprintf(lines[i], sizeof(lines[i]), "4,2,2,-;WARNING: %0*u", LONG_MESSAGE, i);
+		listed[i + 1] = strchr(lines[i], ';') + 1;
+		records[i + 2] = lines[i];
+	}
+	text = read_records(records);
+	snprintf(more, sizeof(more), "\n[and %u more]\n", nr);
+	want(text && strstr(text, more), "want %u more, got: %.300s", nr, text ?: "");
+	want(text && splat_all_known(text, is_listed, listed) == known, "%u: want them to be %s",
+	     nr, known ? "known" : "unknown");
+	free(text);
+}
+
+/* More of them than fit are not known, whatever they are. */
+static void test_splat_many(void)
+{
+	want_others(3, true);
+	want_others(15, false);
+}
+
+/* The same message again takes no room. */
+static void test_splat_repeated(void)
+{
+	static const char *const records[] = {
+		"4,1,1,-;WARNING: the first\n",
+		"4,2,1,-;---[ end trace 0 ]---\n",
+		"4,3,1,-;WARNING: the first\n",
+		"4,4,1,-;---[ end trace 0 ]---\n",
+		"4,5,1,-;WARNING: the second\n",
+		"4,6,1,-;---[ end trace 0 ]---\n",
+		"4,7,1,-;WARNING: the second\n",
+		"4,8,1,-;---[ end trace 0 ]---\n",
+		"4,7,1,-;WARNING: the\n",
+		"4,8,1,-;---[ end trace 0 ]---\n",
+		NULL,
+	};
+
+	want_splat(records, "WARNING: the first\n---[ end trace 0 ]---\n[and 4 more]\n"
+			    "WARNING: the first\nWARNING: the second\nWARNING: the\n");
 }
 
 /* More text than is kept: it is cut, and nothing beyond it is written to. */
@@ -658,6 +832,373 @@ static void test_splat_long(void)
 	want(text && strlen(text) > 4000 && strlen(text) < 9000, "length: want some 8 KB, got %zu",
 	     text ? strlen(text) : 0);
 	free(text);
+}
+
+/* ---- Known failures -------------------------------------------------------------------------- */
+
+/* A directory with the files named, each with the content. To be freed, and removed. */
+static char *make_files(const char *const *names, const char *content, size_t size)
+{
+	char *dir = strdup("/tmp/unit.XXXXXX");
+
+	want(mkdtemp(dir) != NULL, "want a directory");
+	for (; *names; names++) {
+		char path[256];
+		FILE *file;
+
+		snprintf(path, sizeof(path), "%s/%s", dir, *names);
+		file = fopen(path, "we");
+		want(file && fwrite(content, 1, size, file) == size, "cannot write %s", path);
+		if (file)
+			fclose(file);
+	}
+	return dir;
+}
+
+static void remove_files(char *dir, const char *const *names)
+{
+	char path[256];
+
+	for (; *names; names++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, *names);
+		unlink(path);
+	}
+	rmdir(dir);
+	free(dir);
+}
+
+static struct expect *load_text(const char *content, size_t size, char *error, size_t error_size)
+{
+	static const char *const names[] = { "list", NULL };
+	char *dir = make_files(names, content, size), path[256];
+	struct expect *expect;
+
+	snprintf(path, sizeof(path), "%s/list", dir);
+	error[0] = '\0';
+	expect = expect_load(path, "6.16", error, error_size);
+	remove_files(dir, names);
+	return expect;
+}
+
+static const char good_list[] = "# A list\n"
+				"\n"
+				"fix:   7303524e04af (\"skmsg: Lose offset info: all\")\n"
+				"fixed: v5.16\n"
+				"# about it\n"
+				"why:   a message of 3 bytes arrives with the 4th\n"
+				"fail:  listen/*partial*\n"
+				"fail:  other\n"
+				"says:  got 4 bytes, want [3-4]$\n"
+				"says:  ^killed by SIGSEGV\n"
+				"\n"
+				"\n"
+				"fix:none\n"
+				"  why: \t it complains  \n"
+				"fail: listen/splat*\n"
+				"fail: listen/both partial\n"
+				"norun: listen/crash\n"
+				"splat: WARNING: .* strp_done\n"
+				"\n"
+				"fix: x\n"
+				"why: whatever it is\n"
+				"fail: listen/any\n";
+
+static struct expect *load_good(void)
+{
+	char error[256];
+	struct expect *expect = load_text(good_list, strlen(good_list), error, sizeof(error));
+
+	want(expect != NULL, "want a list, got: %s", error);
+	if (expect)
+		return expect;
+	/* The case has failed; what follows needs a list nevertheless. */
+	return calloc(1, sizeof(*expect));
+}
+
+static void test_expect_parse(void)
+{
+	struct expect *expect = load_good();
+
+	want_eq("blocks", expect->nr_blocks, 3);
+	if (expect->nr_blocks == 3) {
+		const struct expect_block *b = expect->blocks;
+
+		want_text(b[0].fix, "7303524e04af (\"skmsg: Lose offset info: all\")");
+		want_text(b[0].fixed, "v5.16");
+		want_text(b[0].why, "a message of 3 bytes arrives with the 4th");
+		want_eq("line of the first block", b[0].line, 3);
+		want_eq("names of the first block", b[0].nr_names, 2);
+		want_eq("says of the first block", b[0].says.nr, 2);
+		want_text(b[1].fix, "none");
+		want(b[1].fixed == NULL, "want no release for the second block");
+		want_text(b[1].why, "it complains");
+		want_eq("names of the second block", b[1].nr_names, 3);
+		want_eq("line of norun", b[1].names[2].line, 17);
+		want_eq("splats of the second block", b[1].splats.nr, 1);
+	}
+	expect_free(expect);
+}
+
+static void test_expect_malformed(void)
+{
+#define BLOCK "fix: x\nwhy: x\nfail: x/x\n"
+#define ROW(content, error)                                 \
+	{                                                   \
+		content, sizeof(content) - 1, "/list" error \
+	}
+	static const struct {
+		const char *content;
+		size_t size;
+		const char *error;
+	} rows[] = {
+		ROW("", " holds no known failure"),
+		ROW("# nothing\n\n", " holds no known failure"),
+		ROW(BLOCK "says: x", ":4: the last line has no end"),
+		ROW(BLOCK "\nfix: \0x\n", ":5: a NUL byte"),
+		ROW(BLOCK "nonsense\n", ":4: \"nonsense\" is not of the form"),
+		ROW(BLOCK "because: x\n", ":4: \"because\" is no key"),
+		ROW(BLOCK "Fix: x\n", ":4: \"Fix\" is no key"),
+		ROW(BLOCK "says:\n", ":4: \"says:\" without a value"),
+		ROW(BLOCK "says:   \n", ":4: \"says:\" without a value"),
+		ROW(BLOCK BLOCK, ":4: a second \"fix:\""),
+		ROW(BLOCK "why: y\n", ":4: a second \"why:\""),
+		ROW("\nwhy: x\nfail: x\n", ":2: a block without \"fix:\""),
+		ROW("fix: x\nfail: x\n", ":1: a block without \"why:\""),
+		ROW(BLOCK "\nfix: x\nwhy: x\n\n" BLOCK, ":5: a block with neither"),
+		ROW("fix: ?\nwhy: x\nfail: x\n", ":1: \"fix: ?\" is still to be filled in"),
+		ROW("fix: x\nwhy: ? x\nfail: x\n", ":2: \"why: ? x\" is still"),
+		ROW(BLOCK "says: a(b\n", ":4: \"a(b\" is no regular expression: "),
+		ROW(BLOCK "splat: [b\n", ":4: \"[b\" is no regular expression: "),
+		ROW(BLOCK "fail: x/\n", ":4: \"x/\" is no pattern"),
+		ROW(BLOCK "norun: /x\n", ":4: \"/x\" is no pattern"),
+	};
+#undef ROW
+#undef BLOCK
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		char error[512];
+		struct expect *expect =
+			load_text(rows[i].content, rows[i].size, error, sizeof(error));
+
+		want(!expect && strstr(error, rows[i].error), "row %u: want \"%s\", got %s", i,
+		     rows[i].error, expect ? "a list" : error);
+		expect_free(expect);
+	}
+}
+
+static void test_expect_is_for(void)
+{
+	static const struct {
+		const char *name, *release;
+		bool wanted;
+	} rows[] = {
+		{ "6.16", "6.16.12+deb13-cloud-amd64", true },
+		{ "6.16.12", "6.16.12+deb13-cloud-amd64", true },
+		{ "6.16.12+deb13", "6.16.12+deb13-cloud-amd64", true },
+		{ "6.16.12+deb13-cloud-amd64", "6.16.12+deb13-cloud-amd64", true },
+		{ "6", "6.16.12", true },
+		{ "6.16", "6.16-rc1", true },
+		{ "6.16", "6.160", false },
+		{ "6.16.1", "6.16.12", false },
+		{ "6.16.12+deb1", "6.16.12+deb13-cloud-amd64", false },
+		{ "6.16.12-amd64", "6.16.12", false },
+		{ "README", "6.16.12", false },
+		{ ".", "6.16.12", false },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++)
+		want(expect_is_for(rows[i].name, rows[i].release) == rows[i].wanted,
+		     "%s for %s: want %d", rows[i].name, rows[i].release, rows[i].wanted);
+}
+
+/* The file that a directory has for a release; NULL: none. */
+static void want_file(const char *dir, const char *release, const char *wanted)
+{
+	char error[512] = "", path[256];
+	struct expect *expect = expect_load(dir, release, error, sizeof(error));
+
+	snprintf(path, sizeof(path), "%s/%s", dir, wanted ?: "");
+	want(expect != NULL, "%s: want no error, got: %s", release, error);
+	if (expect && wanted)
+		want_text(expect->path, path);
+	else if (expect)
+		want(!expect->path && !expect->nr_blocks, "%s: want no file, got %s", release,
+		     expect->path);
+	expect_free(expect);
+}
+
+static void test_expect_directory(void)
+{
+	static const char *const names[] = { "5.10", "6.16.12", "6.16", "6.1", "README", NULL };
+	char *dir = make_files(names, good_list, strlen(good_list)), error[512];
+
+	want_file(dir, "6.16.12+deb13-cloud-amd64", "6.16.12");
+	want_file(dir, "6.16.13", "6.16");
+	want_file(dir, "6.1.0-56-cloud-amd64", "6.1");
+	want_file(dir, "5.100", NULL);
+	want_file(dir, "7.3.4", NULL);
+	remove_files(dir, names);
+	want(!expect_load("/tmp/no/such", "6.16", error, sizeof(error)) &&
+		     strstr(error, "/tmp/no/such: No such file"),
+	     "want an error for what is missing, got: %s", error);
+}
+
+static bool describe_nothing(unsigned int i, struct subtest *sub)
+{
+	(void)i, (void)sub;
+	return false;
+}
+
+static const struct test listen_test = { "listen", describe_nothing, NULL };
+
+static void test_known_check(void)
+{
+	struct plan_item items[] = {
+		{ .test = &listen_test, .subtest = { .name = "a partial" } },
+		{ .test = &listen_test, .subtest = { .name = "splat" } },
+		{ .test = &listen_test, .subtest = { .name = "both partial" } },
+		{ .test = &listen_test, .subtest = { .name = "crash" } },
+		{ .test = &listen_test, .subtest = { .name = "new", .alias = "any" } },
+		{ .test = &(const struct test){ "other", describe_nothing, NULL } },
+	};
+	struct plan plan = { .items = items, .nr_items = ARRAY_SIZE(items) };
+	struct expect *expect = load_good();
+	char error[512] = "";
+
+	want(known_check(expect, &plan, error, sizeof(error)), "want no error, got: %s", error);
+	plan.nr_items--;
+	want(!known_check(expect, &plan, error, sizeof(error)) &&
+		     strstr(error, "/list:8: no test matches \"other\""),
+	     "want an error about line 8, got: %s", error);
+	expect_free(expect);
+}
+
+#define STRP_DONE "WARNING: CPU: 0 PID: 111 at net/strparser/strparser.c:518 strp_done+0x40/0x50\n"
+#define LISTED	  "f.c:1: FAIL: got 4 bytes, want 3"
+
+static void test_known_judge(void)
+{
+	static const struct {
+		const char *subtest;
+		enum verdict verdict, wanted;
+		const char *fixes;   /* their first letters */
+		const char *unknown; /* "": nothing */
+		const char *reason, *log;
+		unsigned int failed_checks;
+		const char *also, *kernel_log;
+	} rows[] = {
+#define PASSED		  VERDICT_PASS, VERDICT_PASS
+#define FAILED		  VERDICT_FAIL, VERDICT_FAIL
+#define EXPECTED	  VERDICT_FAIL, VERDICT_XFAIL
+#define CHECK_FAILED(log) LISTED, log, 1
+#define NO_CHECK(reason)  reason, NULL, 0
+		{ "any", PASSED, "x", "", NO_CHECK(NULL), NULL, NULL },
+		{ "any", VERDICT_SKIP, VERDICT_SKIP, "", "", NO_CHECK(NULL), NULL, NULL },
+		{ "any", EXPECTED, "x", "", NO_CHECK("made no checks"), NULL, NULL },
+		{ "new", PASSED, "", "", NO_CHECK(NULL), NULL, NULL },
+		{ "new", FAILED, "", "", NO_CHECK("made no checks"), NULL, NULL },
+		/* No list of checks and reasons knows what the kernel says. */
+		{ "any", FAILED, "x", "BUG: x", NO_CHECK("the kernel complained"), NULL,
+		  "BUG: x\n" },
+		{ "a partial", EXPECTED, "7", "", CHECK_FAILED(LISTED "\nf.c:9: ok: x\n"), NULL,
+		  NULL },
+		/* It has closed its log. */
+		{ "a partial", EXPECTED, "7", "", CHECK_FAILED(NULL), NULL, NULL },
+		/* The last of its failed checks is new, or the log has lost one. */
+		{ "a partial", FAILED, "7", "got nothing", LISTED,
+		  LISTED "\nf.c:2: FAIL: got nothing\n", 2, NULL, NULL },
+		{ "a partial", FAILED, "7", "is not in the log", LISTED, LISTED "\n", 2, NULL,
+		  NULL },
+		{ "a partial", EXPECTED, "7", "", NO_CHECK("killed by SIGSEGV (x)"), NULL, NULL },
+		{ "a partial", FAILED, "7", "timed out", NO_CHECK("timed out after 60 s"), NULL,
+		  NULL },
+		/* The end of it is known, and a check before it is not. */
+		{ "a partial", FAILED, "7", "got nothing", "killed by SIGSEGV (x)",
+		  "f.c:2: FAIL: got nothing\n", 1, NULL, NULL },
+		{ "a partial", FAILED, "7", "left 2 sockets", CHECK_FAILED(NULL),
+		  "left 2 sockets behind", NULL },
+		{ "a partial", FAILED, "7", "WARNING: CPU", CHECK_FAILED(NULL), NULL, STRP_DONE },
+		/* A known splat explains no check, and no other splat. */
+		{ "splat it", EXPECTED, "n", "", NO_CHECK("the kernel complained"), NULL,
+		  STRP_DONE },
+		{ "splat it", FAILED, "n", "got 4 bytes", CHECK_FAILED(NULL), NULL, STRP_DONE },
+		{ "splat it", FAILED, "n", "BUG: new", NO_CHECK("the kernel complained"), NULL,
+		  STRP_DONE "BUG: new\n" },
+		/* Two blocks have it, and a part each. */
+		{ "both partial", EXPECTED, "7n", "", CHECK_FAILED(NULL), NULL, STRP_DONE },
+		{ "both partial", EXPECTED, "7", "", CHECK_FAILED(NULL), NULL, NULL },
+		{ "both partial", PASSED, "7n", "", NO_CHECK(NULL), NULL, NULL },
+		/* That it must not run says nothing about a failure. */
+		{ "crash", FAILED, "", "", NO_CHECK("made no checks"), NULL, NULL },
+#undef PASSED
+#undef FAILED
+#undef EXPECTED
+#undef CHECK_FAILED
+#undef NO_CHECK
+	};
+	struct expect *expect = load_good();
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct plan_item item = { .test = &listen_test };
+		struct result r = {
+			.verdict = rows[i].verdict,
+			.reason = (char *)rows[i].reason,
+			.log = (char *)rows[i].log,
+			.failed_checks = rows[i].failed_checks,
+			.also = (char *)rows[i].also,
+			.kernel_log = (char *)rows[i].kernel_log,
+		};
+		char fixes[8] = "";
+
+		snprintf(item.subtest.name, sizeof(item.subtest.name), "%s", rows[i].subtest);
+		known_judge(expect, &item, &r);
+		want_eq(rows[i].subtest, r.verdict, rows[i].wanted);
+		for (unsigned int k = 0; r.known && r.known[k]; k++)
+			strncat(fixes, r.known[k]->fix, 1);
+		want_text(fixes, rows[i].fixes);
+		want(*rows[i].unknown ? r.unknown && strstr(r.unknown, rows[i].unknown)
+				      : !r.unknown,
+		     "row %u: want unknown: \"%s\", got \"%s\"", i, rows[i].unknown,
+		     r.unknown ?: "");
+		free(r.known);
+		free(r.unknown);
+	}
+	expect_free(expect);
+}
+
+static void test_known_withhold(void)
+{
+	struct plan_item item = { .test = &listen_test, .subtest = { .name = "crash" } };
+	struct expect *expect = load_good();
+	struct result r = {};
+
+	want(!known_withhold(NULL, &item, &r), "without a list: want it to run");
+	want(known_withhold(expect, &item, &r), "want it not to run");
+	want_eq("verdict", r.verdict, VERDICT_XFAIL);
+	want(r.withheld, "want it to be withheld");
+	want_text(r.reason, "not run: it complains");
+	result_free(&r);
+	snprintf(item.subtest.name, sizeof(item.subtest.name), "any");
+	want(!known_withhold(expect, &item, &r), "one that fails: want it to run");
+	expect_free(expect);
+}
+
+/* A splat that came while several ran is known if it is of one of them. */
+static void test_known_splat(void)
+{
+	static const struct plan_item splats = { .test = &listen_test,
+						 .subtest = { .name = "splat" } };
+	static const struct plan_item partial = { .test = &listen_test,
+						  .subtest = { .name = "a partial" } };
+	const struct plan_item *both[] = { &partial, &splats };
+	struct expect *expect = load_good();
+
+	want(known_splat(expect, both, 2, STRP_DONE), "want it to be known of the second");
+	want(!known_splat(expect, both, 1, STRP_DONE), "the second did not run: want it to be new");
+	want(!known_splat(expect, both, 2, "BUG: new\n"), "want another one to be new");
+	want(!known_splat(expect, both, 2, STRP_DONE "BUG: new\n"), "want both to be new");
+	want(!known_splat(NULL, both, 2, STRP_DONE), "without a list: want it to be new");
+	expect_free(expect);
 }
 
 /* ---- Plan ------------------------------------------------------------------------------------ */
@@ -738,6 +1279,20 @@ static const struct {
 	{ "splat_read(): the text from the first splat on", test_splat_text },
 	{ "splat_read(): later splats are counted", test_splat_more },
 	{ "splat_read(): a long splat is cut", test_splat_long },
+	{ "splat_read(): a call trace is no splat of its own", test_splat_call_traces },
+	{ "splat_read(): two at the same time", test_splat_interleaved },
+	{ "splat_read(): one that is being printed is read to its end", test_splat_halves },
+	{ "splat_read(): one that repeats is named once", test_splat_repeated },
+	{ "splat_read(): more splats than fit are not known", test_splat_many },
+	{ "splat_all_known()", test_splat_all_known },
+	{ "expect_load(): a list", test_expect_parse },
+	{ "expect_load(): a malformed list, and where", test_expect_malformed },
+	{ "expect_load(): the file of a directory", test_expect_directory },
+	{ "expect_is_for()", test_expect_is_for },
+	{ "known_check(): each name is one of the plan", test_known_check },
+	{ "known_judge()", test_known_judge },
+	{ "known_withhold()", test_known_withhold },
+	{ "known_splat()", test_known_splat },
 	{ "plan_set_order() with a seed is a permutation", test_plan_order },
 };
 

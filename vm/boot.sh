@@ -116,7 +116,7 @@ watch_options() {
 	for option in "${splat_allow[@]}"; do
 		watch+=(--splat-allow "$option")
 	done
-	[[ ! $use_expect || ! -d $HERE/vm/expect ]] || watch+=(--expect "$HERE/vm/expect")
+	[[ ! $use_expect ]] || watch+=(--expect "$HERE/vm/expect")
 }
 
 boot_once() {

@@ -117,7 +117,7 @@ has_option() {
 guest_arguments() {
 	local args=("${test_args[@]}")
 
-	if [[ $use_expect && -d $HERE/vm/expect ]] && ! has_option '--exp'; then
+	if [[ $use_expect ]] && ! has_option '--exp'; then
 		args=(--expect "$GUEST_EXPECT" "${args[@]}")
 	fi
 	has_option '-j|--wo' || args=("-j$smp" "${args[@]}")
@@ -274,7 +274,7 @@ stage_files() {
 	mkdir -p "$stage"/{dev,proc,sys,tmp,run,lib} || die INFRA "cannot write to $tmp"
 	ln -s "$init" "$stage/init"
 	ln -s "$(realpath -- "$bin")" "$stage/test_progs"
-	[[ ! $use_expect || ! -d $HERE/vm/expect ]] || ln -s "$HERE/vm/expect" "$stage$GUEST_EXPECT"
+	mkdir "$stage$GUEST_EXPECT" && ln -s "$HERE"/vm/expect/* "$stage$GUEST_EXPECT"
 	stage_input_files
 	guest_arguments >"$stage/args" || die INFRA "cannot write to $tmp"
 	collect_list >"$stage/collect" || die INFRA "cannot write to $tmp"

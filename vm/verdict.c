@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/expect.h"
 #include "harness/splat.h"
 #include "vm/watch.h"
 
@@ -100,28 +101,40 @@ static char *without_stamp(char *line)
 	return line;
 }
 
-static bool is_excepted(const struct run *run, const char *message)
+static bool file_has_match(const char *path, const char *message)
 {
-	bool excepted = false;
+	FILE *f = fopen(path, "r");
+	char pattern[1024];
+	bool found = false;
 
-	for (size_t i = 0; i < run->options.nr_splat_allow && !excepted; i++) {
-		FILE *f = fopen(run->options.splat_allow[i], "r");
-		char pattern[1024];
+	while (f && !found && fgets(pattern, sizeof(pattern), f)) {
+		regex_t regex;
 
-		while (f && !excepted && fgets(pattern, sizeof(pattern), f)) {
-			regex_t regex;
-
-			pattern[strcspn(pattern, "\n")] = '\0';
-			if (!*pattern || *pattern == '#' ||
-			    regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB))
-				continue;
-			excepted = !regexec(&regex, message, 0, NULL, 0);
-			regfree(&regex);
-		}
-		if (f)
-			fclose(f);
+		pattern[strcspn(pattern, "\n")] = '\0';
+		if (!*pattern || *pattern == '#' ||
+		    regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB))
+			continue;
+		found = !regexec(&regex, message, 0, NULL, 0);
+		regfree(&regex);
 	}
-	return excepted;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/*
+ * A splat that is excepted by the user, or known of this kernel. Whether the right subtest caused
+ * it is what test_progs has looked at: if it did not, that says so.
+ */
+static bool is_excepted(const struct run *run, const struct expect *expect, const char *message)
+{
+	for (size_t i = 0; i < run->options.nr_splat_allow; i++)
+		if (file_has_match(run->options.splat_allow[i], message))
+			return true;
+	for (unsigned int i = 0; expect && i < expect->nr_blocks; i++)
+		if (expect_splat(&expect->blocks[i], message))
+			return true;
+	return false;
 }
 
 /* Subtests between their marks in the log. */
@@ -163,9 +176,10 @@ static void join_marks(const struct marks *marks, char *text, size_t size)
  * The first splat decides; all of them go to splat.txt, with what ran at that time and what
  * follows. Only what came after the tests began counts, unless nobody said when that was.
  */
-static bool scan_messages(struct run *run, char *text)
+static bool scan_messages(struct run *run, const struct expect *expect, char *text)
 {
 	char start[128], *save, *line = text;
+	unsigned int traces = 0;
 	struct marks marks = {};
 	int context = 0;
 	FILE *to = NULL;
@@ -178,8 +192,8 @@ static bool scan_messages(struct run *run, char *text)
 
 		follow_marks(&marks, message);
 		join_marks(&marks, run->running, sizeof(run->running));
-		if (!run->options.no_splat && splat_matches(message) &&
-		    !is_excepted(run, message)) {
+		if (!run->options.no_splat && splat_begins(message, &traces) &&
+		    !is_excepted(run, expect, message)) {
 			if (!*run->splat) {
 				snprintf(run->splat, sizeof(run->splat), "%s", message);
 				join_marks(&marks, run->splat_subtest, sizeof(run->splat_subtest));
@@ -205,7 +219,12 @@ static bool scan_messages(struct run *run, char *text)
 static bool find_splat(struct run *run)
 {
 	static const char *const logs[] = { "dmesg.txt", "console.log" };
+	struct expect *expect = NULL;
 	bool found = false;
+	char error[256];
+
+	if (run->options.expect)
+		expect = expect_load(run->options.expect, run->release, error, sizeof(error));
 
 	for (size_t i = 0; i < sizeof(logs) / sizeof(*logs) && !found; i++) {
 		struct buffer log = read_whole(run, logs[i]);
@@ -214,9 +233,11 @@ static bool find_splat(struct run *run)
 			if (!log.data[k])
 				log.data[k] = ' ';
 		if (log.len)
-			found = scan_messages(run, log.data);
+			found = scan_messages(run, expect, log.data);
 		buffer_free(&log);
 	}
+	if (expect)
+		expect_free(expect);
 	return found;
 }
 

@@ -172,6 +172,13 @@ static void leaves_child(void)
 	wait_until_ready();
 }
 
+/* What it leaves behind is worth knowing even when it has failed by itself. */
+static void fails_and_leaves(void)
+{
+	leaves_child();
+	CHECK_EQ(1, 2, "one and two");
+}
+
 static void leaves_daemon(void)
 {
 	if (!CHECK_OK(pipe2(ready, O_CLOEXEC), "pipe"))
@@ -365,13 +372,21 @@ static const struct {
 	{ "flips", flips },
 	{ "is_slow", is_slow },
 	{ "is_alone", is_alone },
+	{ "fails_and_leaves", fails_and_leaves },
+	{ "fails_guarded", fails },
 };
+
+static const struct fix fixes[] = { { "123456789abc", "behave: Fix it" } };
 
 static bool describe(unsigned int i, struct subtest *sub)
 {
 	if (i >= ARRAY_SIZE(rows))
 		return false;
 	snprintf(sub->name, sizeof(sub->name), "%s", rows[i].name);
+	if (strcmp(rows[i].name, "fails_guarded") == 0) {
+		sub->guards = fixes;
+		sub->nr_guards = ARRAY_SIZE(fixes);
+	}
 	if (rows[i].run == impossible)
 		sub->needs = feature_bit(feature_of_kind(FEAT_INSERT, sock_kind("unix_seqpacket")));
 	return true;
