@@ -9,6 +9,7 @@ declare -A fact=()
 
 test_kernel() {
 	out=$2
+	now_ms started
 	trap cleanup EXIT
 	trap 'stop_children; exit $INTERRUPTED' INT TERM HUP
 	[[ ! $build ]] || build_kernel "$1"
