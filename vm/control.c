@@ -23,6 +23,10 @@ static void garbled(struct run *run)
 
 static void take_boot(struct run *run, const char *args)
 {
+	if (run->phase != PHASE_NONE) {
+		garbled(run);
+		return;
+	}
 	snprintf(run->release, sizeof(run->release), "%s", args);
 	run->phase = PHASE_BOOT;
 	run->boot_ms = now_ms() - run->started_ms;
@@ -42,6 +46,10 @@ static void take_fatal(struct run *run, const char *args)
 static void take_start(struct run *run, const char *args)
 {
 	(void)args;
+	if (run->phase != PHASE_BOOT) {
+		garbled(run);
+		return;
+	}
 	run->phase = PHASE_TESTS;
 	run->tests_ms = now_ms() - run->started_ms;
 }
@@ -122,8 +130,11 @@ static void take_line(struct run *run, char *line)
 	if (*args)
 		*args++ = '\0';
 	for (size_t i = 0; i < sizeof(phases) / sizeof(*phases); i++)
-		if (!strcmp(phases[i].word, line))
+		if (!strcmp(phases[i].word, line)) {
 			phases[i].take(run, args);
+			return;
+		}
+	garbled(run);
 }
 
 /* ---- Files ----------------------------------------------------------------------------------- */
