@@ -274,7 +274,7 @@ static enum outcome check_deadlines(const struct run *run)
 
 	if (run->panicked && over(run->progress_ms, 5))
 		return OUTCOME_PANICKED;
-	if (o->first_sign_s && !run->spoke &&
+	if (o->first_sign_s && !run->spoke && run->phase == PHASE_NONE &&
 	    (over(run->started_ms, o->first_sign_s) || kvm_has_failed(run)))
 		return OUTCOME_SILENT;
 	if (over(run->started_ms, o->total_s))
