@@ -78,7 +78,7 @@ static const char doc[] =
 	"  ./test_progs -a 'sockmap_listen/sockhash*' -d @known.list\n"
 	"  ./test_progs -n 1/36-37,73 --until-fail    hunt a flake\n"
 	"  ./test_progs -j -J results.json            fast, for machines\n"
-	"  ./test_progs --expect vm/expect            what is known to fail on this kernel is XFAIL\n"
+	"  ./test_progs --expect vm/expect            known failures are XFAIL\n"
 	"\n"
 	"Exit status: 0 passed, or failures that --expect knows; 1 failed, 2 nothing matched, 3 the tests cannot run here, 4 all were skipped or must not run, 64 usage, 130 interrupted.\n"
 	"\n"

@@ -195,6 +195,7 @@ test_verdicts() {
 	row splat-allowed 0 'PASS' vmtest --splat-allow "$dir/allow" -- kmsg=0 '<4>WARNING: CPU: 0 at x.c:1'
 	row splat-ignored 0 'PASS' vmtest --no-splat -- kmsg=0 '<4>WARNING: CPU: 0 at x.c:1'
 	row hang 4 'vmtest: HANG' vmtest --hang-timeout 2 -- hang
+	check hang-is-no-splat grep -q '"splat": ""' "$dir/out/verdict.json"
 	check hang-dump grep -q '^test_progs:.*(S)' "$dir/out/hang.txt"
 	row timeout 124 'vmtest: TIMEOUT' vmtest --timeout 5 -- chatter
 	row no-init 6 'BOOTFAIL.*panic' vmtest --append rdinit=/none -- exit=0
@@ -219,6 +220,10 @@ test_protocol() {
 	row told-signal 1 'killed by SIGKILL' vmtest_with_script "${begin[@]}" 'DONE signal 9' END
 	row confirmed 0 PASS vmtest_with_script "${begin[@]}" 'DONE 0' @results END exit=65
 	row not-confirmed 7 'verdict mismatch' vmtest_with_script "${begin[@]}" 'DONE 0' @results END exit=67
+	row told-unknown 7 garbled vmtest_with_script "${begin[@]}" 'WELL DONE' 'DONE 0' @results END
+	row start-after-done 7 garbled vmtest_with_script "${begin[@]}" 'DONE 4' TESTS-START END
+	row no-boot 7 garbled vmtest_with_script TESTS-START 'DONE 4' END
+	row cut-by-return 7 garbled vmtest_with_script "${begin[@]}" $'DONE 4\r1' END
 	row no-end 3 CRASH vmtest_with_script "${begin[@]}" 'DONE 0'
 	row no-done 7 garbled vmtest_with_script "${begin[@]}" END
 	row no-start 7 garbled vmtest_with_script 'BOOT 1.2.3' 'DONE 0' END
@@ -309,6 +314,7 @@ test_host() {
 	row qemu-silent 6 'BOOTFAIL' vmtest_with_fake 'exec sleep 60' --boot-timeout 1
 	row locked 7 'another' locked_output
 	row disk-full 7 'cannot write' disk_full
+	row reader-stalls 0 PASS reader_stalls
 	row interrupted 130 INTERRUPTED interrupt_it
 	check nothing-left nothing_left
 	check print-cmd print_command
@@ -325,6 +331,11 @@ disk_full() {
 locked_output() {
 	mkdir -p "$dir/out"
 	flock "$dir/out/.lock" "$HERE/vmtest.sh" "${kernel[@]}" --bin "$dir/guest" -o "$dir/out"
+}
+
+# Whoever stops to read loses the rest, and does not keep the verdict from the others.
+reader_stalls() {
+	vmtest -- megabytes | (sleep 20)
 }
 
 interrupt_it() {

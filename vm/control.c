@@ -109,13 +109,14 @@ static const struct {
 	{ "END", take_end },
 };
 
-static void take_line(struct run *run, char *line)
+static void take_line(struct run *run, char *line, size_t line_len)
 {
 	char prefix[128];
 	size_t len;
 	char *args;
 
-	line[strcspn(line, "\r")] = '\0';
+	if (line_len && line[line_len - 1] == '\r')
+		line[--line_len] = '\0';
 	snprintf(prefix, sizeof(prefix), "VMTEST %s ", run->options.nonce);
 	len = strlen(prefix);
 	if (strncmp(line, prefix, len)) {
@@ -125,6 +126,10 @@ static void take_line(struct run *run, char *line)
 		return;
 	}
 	run->after_file = false;
+	if (strlen(line) != line_len || strchr(line, '\r')) {
+		garbled(run);
+		return;
+	}
 	line += len;
 	args = line + strcspn(line, " ");
 	if (*args)
@@ -197,7 +202,7 @@ static size_t receive_text(struct run *run, const char *data, size_t len)
 		return len;
 	if (!line->data)
 		buffer_append(line, "", 0);
-	take_line(run, line->data);
+	take_line(run, line->data, line->len);
 	buffer_free(line);
 	return take + 1;
 }

@@ -16,8 +16,15 @@
 
 #define SETTLE_MS  300
 #define PATIENCE_S 4
+#define ASKING_S   10 /* in all, besides the NMI: a guest that talks on never settles */
 
 /* ---- Asking ---------------------------------------------------------------------------------- */
+
+static bool may_wait(const struct run *run, uint64_t begun)
+{
+	return run->outcome != OUTCOME_INTERRUPTED && now_ms() - begun < PATIENCE_S * 1000 &&
+	       now_ms() - run->asked_ms < ASKING_S * 1000;
+}
 
 /* Until nothing has come for a moment. */
 static void settle(struct run *run)
@@ -25,7 +32,7 @@ static void settle(struct run *run)
 	uint64_t begun = now_ms();
 
 	run->progress_ms = begun;
-	while (now_ms() - run->progress_ms < SETTLE_MS && now_ms() - begun < PATIENCE_S * 1000)
+	while (now_ms() - run->progress_ms < SETTLE_MS && may_wait(run, begun))
 		pump(run, 50);
 }
 
@@ -34,7 +41,8 @@ static void await_end(struct run *run)
 {
 	uint64_t begun = now_ms();
 
-	while (run->qemu && now_ms() - begun < 2 * PATIENCE_S * 1000)
+	while (run->qemu && run->outcome != OUTCOME_INTERRUPTED &&
+	       now_ms() - begun < 2 * PATIENCE_S * 1000)
 		pump(run, 50);
 }
 
@@ -43,7 +51,7 @@ static void sysrq(struct run *run, char key)
 	monitor_command(run, "chardev-send-break console");
 	settle(run);
 	if (run->ports[CONSOLE].fd >= 0)
-		send(run->ports[CONSOLE].fd, &key, 1, MSG_NOSIGNAL);
+		send(run->ports[CONSOLE].fd, &key, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	settle(run);
 }
 
@@ -53,9 +61,13 @@ static void sysrq(struct run *run, char key)
 static const char generic[] =
 	"^(__)?(schedule.*|switch_to.*|io_schedule.*|preempt_schedule.*|wait_woken|sched_clock.*|"
 	"do_syscall_64|x64_sys_call|entry_SYSCALL.*|el0t?_.*|invoke_syscall.*|do_el0_svc|ret_from_fork.*|"
-	"kthread|__x64_sys_.*|__arm64_sys_.*|__do_sys_.*|__se_sys_.*|asm_.*|irqentry_.*|"
+	"kthread|asm_.*|irqentry_.*|"
 	"default_idle.*|do_idle|cpu_startup_entry|start_secondary|rest_init|start_kernel|x86_64_start.*|"
-	"secondary_startup.*|common_startup.*|pv_native_safe_halt|native_safe_halt|schedule_hrtimeout.*)$";
+	"secondary_startup.*|common_startup.*|pv_native_safe_halt|native_safe_halt|schedule_hrtimeout.*|"
+	/* The answer to the sysrq is on the stack of the processor that gives it. */
+	"dump_stack.*|show_stack.*|(__)?show_regs.*|nmi_.*|(__)?handle_sysrq.*|sysrq_.*|"
+	"showacpu|(serial8250|serial|uart|pl011)_.*|(__)?handle_(irq|edge|fasteoi|level).*|"
+	"(__)?common_interrupt|generic_handle_.*)$";
 
 #define MAX_TASKS  24
 #define MAX_FRAMES 4
@@ -138,7 +150,7 @@ static void summarize(struct summary *s, char *text)
 
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		if (strstr(line, "task:") || strstr(line, "NMI backtrace for cpu") ||
-		    strstr(line, "sysrq:"))
+		    strstr(line, "sysrq:") || strstr(line, "Kernel panic"))
 			in_task = begins_task(s, line);
 		else if (in_task && frame_in(line, frame, sizeof(frame)))
 			add_frame(s, frame);
@@ -149,7 +161,8 @@ static void print_summary(FILE *to, const struct summary *s)
 {
 	fprintf(to, "==== what blocks, and what runs\n");
 	for (int i = 0; i < s->nr; i++) {
-		fprintf(to, "%-24s", s->tasks[i].name);
+		fprintf(to, "%-24s%s", s->tasks[i].name,
+			s->tasks[i].nr_frames ? "" : "nothing but idling or waiting");
 		for (int k = 0; k < s->tasks[i].nr_frames; k++)
 			fprintf(to, "%s%s", k ? " < " : "", s->tasks[i].frames[k]);
 		fprintf(to, "\n");
@@ -188,7 +201,9 @@ void dump_guest(struct run *run)
 	if (!run->qemu)
 		return;
 	say("the guest is stuck; asking it for its state");
-	stat(log_path(run, "console.log"), &before);
+	run->asked_ms = now_ms();
+	if (!stat(log_path(run, "console.log"), &before))
+		run->asked_at = before.st_size;
 	/* First: everything to the console. */
 	for (const char *key = "8wlt"; *key; key++)
 		sysrq(run, *key);
@@ -199,8 +214,6 @@ void dump_guest(struct run *run)
 	await_end(run);
 	console = read_whole(run, "console.log");
 	if (console.data)
-		write_dump(run,
-			   console.data +
-				   (before.st_size <= (off_t)console.len ? before.st_size : 0));
+		write_dump(run, console.data + (run->asked_at <= console.len ? run->asked_at : 0));
 	buffer_free(&console);
 }

@@ -101,12 +101,22 @@ void qemu_reap(struct run *run)
 	run->qemu_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* Whoever reads our output may be slow, but gets all of it. */
+/* Whoever reads our output may be slow, but gets all of it; one who has stopped has the log. */
 void flush_copies(struct run *run)
 {
-	for (int i = 0; i < NR_PORTS; i++)
-		while (run->ports[i].unsent.len && run->outcome != OUTCOME_INTERRUPTED)
+	uint64_t patience_ms = 10000, since = now_ms();
+	size_t before = SIZE_MAX, left;
+
+	do {
+		left = 0;
+		for (int i = 0; i < NR_PORTS; i++)
+			left += run->ports[i].unsent.len;
+		if (left < before)
+			since = now_ms();
+		before = left;
+		if (left)
 			pump(run, 500);
+	} while (left && run->outcome != OUTCOME_INTERRUPTED && now_ms() - since < patience_ms);
 }
 
 static bool is_open(const struct run *run)
@@ -239,7 +249,7 @@ static void read_terminal(struct run *run)
 		run->outcome = OUTCOME_LEFT;
 		return;
 	}
-	if (send(run->ports[TESTS].fd, keys, n, MSG_NOSIGNAL) < 0)
+	if (send(run->ports[TESTS].fd, keys, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
 		run->outcome = OUTCOME_DIED;
 }
 
@@ -292,6 +302,6 @@ void monitor_command(struct run *run, const char *command)
 
 	if (port->fd < 0)
 		return;
-	send(port->fd, command, strlen(command), MSG_NOSIGNAL);
-	send(port->fd, "\n", 1, MSG_NOSIGNAL);
+	send(port->fd, command, strlen(command), MSG_NOSIGNAL | MSG_DONTWAIT);
+	send(port->fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -76,6 +77,10 @@ struct buffer read_whole(const struct run *run, const char *name)
 	while ((n = read(fd, chunk, sizeof(chunk))) > 0)
 		buffer_append(&b, chunk, n);
 	close(fd);
+	/* The logs are read as text, and a guest may say anything. */
+	for (size_t i = 0; i < b.len; i++)
+		if (!b.data[i])
+			b.data[i] = ' ';
 	return b;
 }
 
@@ -411,6 +416,8 @@ int main(int argc, char **argv)
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &run.options);
 	open_logs(&run);
 	catch_signals(&run);
+	/* Nobody would take our verdict. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	take_terminal(&run);
 	run.started_ms = run.progress_ms = now_ms();
 	err = qemu_start(&run);

@@ -110,6 +110,8 @@ struct run {
 	char unwritten[256]; /* the file that could not be written */
 	bool spoke;	     /* the kernel has said "Linux version" */
 	bool panicked;
+	uint64_t asked_ms; /* when a guest that hangs was asked for its state; 0: never */
+	size_t asked_at;   /* where in console.log its answers begin */
 
 	/* The verdict. */
 	enum verdict verdict;
