@@ -127,6 +127,7 @@ boot_once() {
 	qemu_command
 	write_qemu_cmd
 	watch_options
+	[[ ! $gdb ]] || say "waiting for: gdb ${vmlinux:-VMLINUX} -ex 'target remote $out/gdb.sock'"
 	rm -f "$tmp/facts"
 	"$HERE/$host_dir/vmwatch" "${watch[@]}" -- "${machine[@]}" "${ports[@]}" <&0 &
 	child=$!
@@ -134,6 +135,8 @@ boot_once() {
 	code=$?
 	child=''
 	read_facts "$tmp/facts"
+	! grep -qs 'PVH ELF Note' "$run/qemu.log" ||
+		die UNTESTABLE "QEMU boots a vmlinux only with CONFIG_PVH; name the bzImage instead"
 	[[ ${fact[code]-} == "$code" ]] || die INFRA "vmwatch ended with status $code and no verdict"
 }
 
