@@ -6,8 +6,7 @@
 
 # Loaded where the kernel has them as modules, with what they depend on. The ciphers are those of
 # TLS: the guest has no modprobe by which the kernel could ask for them.
-readonly MODULES="tls vsock vmw_vsock_virtio_transport_common vsock_loopback veth unix_diag inet_diag
-	tcp_diag udp_diag gcm ghash_generic ctr"
+readonly MODULES="tls vsock vmw_vsock_virtio_transport_common vsock_loopback gcm ghash_generic ctr"
 
 # Options of test_progs whose value is a file that it writes.
 readonly OUTPUT_OPTIONS="-J --json-summary --write-expect"
