@@ -15,7 +15,8 @@ packages_for() {
 	kernel) echo gcc make flex bison bc libelf-dev libssl-dev dwarves ;;
 	arm64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm ;;
 	# flex, bison and bc: the tests of --build do not build a kernel, but are asked for them.
-	check) echo shellcheck clang-format python3 util-linux procps git busybox-static binutils flex bison bc ;;
+	check) echo shellcheck clang-format python3 util-linux procps git busybox-static binutils flex bison bc \
+		gnupg curl ;;
 	*)
 		echo "deps.sh: what is \"$1\"? (build, vm, kernel, arm64, check)" >&2
 		exit 64

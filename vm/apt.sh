@@ -12,7 +12,7 @@ readonly NEIGHBOURS=(bullseye bookworm trixie)
 readonly KEYRINGS="/usr/share/keyrings/debian-archive-keyring"
 
 # The machine's settings (proxies, certificates), without its hooks and without indexes other than
-# those of packages.
+# those of packages. What is not signed is refused even if the machine puts up with it.
 write_apt_conf() {
 	mkdir -p "$work/lists/partial" "$archives/partial" "$work/sources.list.d" ||
 		die "cannot write to $cache"
@@ -36,6 +36,10 @@ write_apt_conf() {
 		APT::Sandbox::User "root";
 		Acquire::Languages "none";
 		Acquire::ForceHash "SHA256";
+		Acquire::AllowInsecureRepositories "false";
+		Acquire::AllowWeakRepositories "false";
+		Acquire::AllowDowngradeToInsecureRepositories "false";
+		APT::Get::AllowUnauthenticated "false";
 		Acquire::Retries "2";
 		CONF
 	} >"$work/apt.conf"

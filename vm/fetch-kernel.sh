@@ -143,7 +143,7 @@ package_closure() {
 	done
 }
 
-# Sets packages.
+# Sets packages and files.
 download() {
 	local release=$1 uri file size hash
 
@@ -151,7 +151,10 @@ download() {
 	note "downloading ${packages[*]}"
 	while read -r uri file size hash; do
 		download_file "${uri//\'/}" "$file" "$size" "${hash#SHA256:}"
+		files+=("$archives/$file")
 	done < <(apt_own apt-get -q download --print-uris "${packages[@]}" 2>"$work/download.log")
+	((${#files[@]} == ${#packages[@]})) ||
+		die "download failed: $(grep -m 1 '^E:' "$work/download.log" || echo "apt knows no ${packages[*]}")"
 }
 
 # apt begins an interrupted file anew, so curl does this part; what it must amount to is what apt's signed
@@ -161,8 +164,7 @@ download_file() {
 
 	if [[ $uri == http* ]] && command -v curl >/dev/null; then
 		if (($(stat -c %s "$file" 2>/dev/null || echo 0) < size)); then
-			# shellcheck disable=SC2046 # two words or none
-			curl -fsSL --retry 2 -C - $(curl_proxy "$uri") -o "$file" "$uri" 2>"$work/download.log" ||
+			curl_file "$uri" "$file" -C - || { (($? == 33)) && curl_file "$uri" "$file"; } ||
 				die "download failed: $(tail -n 1 "$work/download.log")"
 		fi
 	else
@@ -173,6 +175,17 @@ download_file() {
 		rm -f "$file"
 		die "what $uri gave is not what the archive's signed index says; try again"
 	fi
+}
+
+# Fails with 33 where the server cannot go on in the middle of a file. Dies with us, since it holds the
+# lock as we do, and gives up when nothing comes.
+curl_file() {
+	local uri=$1 file=$2
+
+	shift 2
+	# shellcheck disable=SC2046 # two words or none
+	setpriv --pdeathsig KILL curl -fsSL --retry 2 --connect-timeout 30 --speed-limit 1 --speed-time 60 \
+		"$@" $(curl_proxy "$uri") -o "$file" "$uri" 2>"$work/download.log"
 }
 
 # curl looks at the environment only.
@@ -188,8 +201,7 @@ unpack() {
 
 	mkdir "$work/tree" || die "cannot write to $cache"
 	# Other files there are the beginnings of other downloads.
-	for deb in "${packages[@]/%/_}"; do
-		deb=$(compgen -G "$archives/$deb*.deb") || die "no package ${deb%_} has come"
+	for deb in "${files[@]}"; do
 		dpkg-deb -x "$deb" "$work/tree" || die "cannot unpack ${deb##*/}"
 		rm -f "$deb"
 	done
@@ -205,13 +217,13 @@ unpack() {
 check_tools() {
 	local tool
 
-	for tool in apt-get apt-cache apt-config dpkg-deb flock; do
+	for tool in apt-get apt-cache apt-config dpkg-deb flock setpriv; do
 		command -v "$tool" >/dev/null || die "$tool is missing; give vmtest.sh a kernel file"
 	done
 }
 
 fetch() {
-	local package release packages=()
+	local package release packages=() files=()
 
 	check_tools
 	write_apt_conf

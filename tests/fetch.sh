@@ -1,0 +1,283 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Tests of vm/fetch-kernel.sh, against a small archive of our own, signed with a key of our own, that a
+# local server offers. Needs no network and no root.
+set -u -o pipefail
+
+HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) || exit 1
+readonly HERE RELEASE=9.9.1-cloud-amd64
+count=0 failed=0 server=''
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/fetch-test.XXXXXX") || exit 1
+# shellcheck disable=SC2317 # called by the trap
+cleanup() {
+	[[ ! $server ]] || kill "$server"
+	GNUPGHOME=$dir/gpg gpgconf --kill all
+	rm -rf "$dir"
+} 2>/dev/null
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+fail_setup() {
+	echo "Bail out! $*"
+	exit 1
+}
+
+report() {
+	local name=$1 why=$2
+
+	count=$((count + 1))
+	if [[ ! $why ]]; then
+		echo "ok $count $name"
+		return
+	fi
+	echo "not ok $count $name"
+	echo "# $why"
+	sed 's/^/#   /' "$dir/stderr" "$dir/stdout" | tail -n 25
+	failed=$((failed + 1))
+}
+
+# row NAME CODE PATTERN COMMAND...: as in tests/vmtest.sh. Whatever fails leaves no kernel behind.
+row() {
+	local name=$1 want=$2 pattern=$3 got why=''
+
+	shift 3
+	"$@" >"$dir/stdout" 2>"$dir/stderr" </dev/null
+	got=$?
+	((got == want)) || why="exit code $got, not $want"
+	[[ ! $pattern ]] || grep -qE -- "$pattern" "$dir/stdout" "$dir/stderr" ||
+		why+="${why:+; }no \"$pattern\" in the output"
+	((want == 0)) || [[ ! $(compgen -G "$dir/cache/*-cloud-*") ]] || why+="${why:+; }a kernel is visible"
+	report "$name" "$why"
+}
+
+# check NAME COMMAND...: anything else that must succeed.
+check() {
+	local name=$1 why=''
+
+	shift
+	"$@" >"$dir/stdout" 2>"$dir/stderr" </dev/null || why="failed: $*"
+	report "$name" "$why"
+}
+
+# ---- The archive ---------------------------------------------------------------------------------
+
+# GETs with ranges; those of packages are logged. While "stall" exists, a package comes only to its half,
+# and FIFO "stalled" tells when.
+start_server() {
+	mkfifo "$dir/stalled" "$dir/port"
+	python3 - "$dir" >"$dir/server.log" 2>&1 <<-'PYTHON' &
+	import http.server, os, sys
+	top = sys.argv[1]
+	class Handler(http.server.BaseHTTPRequestHandler):
+	    def do_GET(self):
+	        path = top + "/archive" + self.path
+	        if not os.path.isfile(path):
+	            return self.send_error(404)
+	        data, start = open(path, "rb").read(), 0
+	        if path.endswith(".deb"):
+	            if "Range" in self.headers and not os.path.exists(top + "/no-ranges"):
+	                start = int(self.headers["Range"].split("=")[1].split("-")[0])
+	            print("deb from", start, "of", len(data), flush=True)
+	        self.send_response(206 if start else 200)
+	        if start:
+	            self.send_header("Content-Range", "bytes %d-%d/%d" % (start, len(data) - 1, len(data)))
+	        self.send_header("Content-Length", str(len(data) - start))
+	        self.end_headers()
+	        if path.endswith(".deb") and os.path.exists(top + "/stall"):
+	            self.wfile.write(data[start:len(data) // 2])
+	            with open(top + "/stalled", "w") as fifo:
+	                fifo.write("now\n")
+	            self.rfile.read()
+	        else:
+	            self.wfile.write(data[start:])
+	    def log_message(self, *args):
+	        pass
+	server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+	with open(top + "/port", "w") as fifo:
+	    fifo.write("%d\n" % server.server_port)
+	server.serve_forever()
+	PYTHON
+	server=$!
+	read -r -t 20 port <>"$dir/port" || fail_setup "no server"
+}
+
+make_package() {
+	local tree=$dir/tree
+
+	mkdir -p "$tree/DEBIAN" "$tree/boot" "$dir/archive/pool"
+	printf '%s\n' "Package: linux-image-$RELEASE" 'Version: 9.9.1-1' 'Architecture: amd64' \
+		'Maintainer: Nobody <nobody@localhost>' 'Description: nothing' >"$tree/DEBIAN/control"
+	head -c 2000000 /dev/urandom >"$tree/boot/vmlinuz-$RELEASE"
+	dpkg-deb -Znone --root-owner-group -b "$tree" "$deb" >/dev/null || fail_setup "dpkg-deb"
+}
+
+# publish [LINE]: sign the package into our suite, with one more line in its Release.
+publish() {
+	local index=main/binary-amd64/Packages
+
+	mkdir -p "$dists/${index%/*}"
+	{
+		dpkg-deb -f "$deb"
+		printf '%s\n' "Filename: pool/${deb##*/}" "Size: $(stat -c %s "$deb")" \
+			"SHA256: $(sha256sum <"$deb" | cut -d ' ' -f 1)"
+	} >"$dists/$index"
+	{
+		printf '%s\n' "Suite: $suite" "Codename: $suite" 'Components: main' 'Architectures: amd64' \
+			"Date: $(date -Ru -d '2 days ago')" ${1+"$1"}
+		printf 'SHA256:\n %s %s %s\n' "$(sha256sum <"$dists/$index" | cut -d ' ' -f 1)" \
+			"$(stat -c %s "$dists/$index")" "$index"
+	} >"$dists/Release"
+	gpg --batch --yes -q --clearsign -o "$dists/InRelease" "$dists/Release" || fail_setup "gpg"
+}
+
+# The scripts under test are as they are, but for the keyring. The machine's apt is one that puts up with what
+# is not signed.
+prepare() {
+	local tool
+
+	for tool in python3 gpg apt-get dpkg-deb curl; do
+		command -v "$tool" >/dev/null || fail_setup "$tool is missing"
+	done
+	suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+	dists=$dir/archive/dists/$suite
+	deb=$dir/archive/pool/linux-image-${RELEASE}_9.9.1-1_amd64.deb
+	mkdir -m 700 "$dir/gpg"
+	export GNUPGHOME=$dir/gpg
+	gpg --batch -q --passphrase '' --quick-gen-key fetch-test rsa2048 sign never 2>/dev/null ||
+		fail_setup "gpg"
+	gpg --batch -q --export >"$dir/key.gpg" || fail_setup "gpg"
+	mkdir "$dir/vm" "$dir/empty" "$dir/state"
+	cp "$HERE/vm/fetch-kernel.sh" "$dir/vm"
+	sed "s|^readonly KEYRINGS=.*|readonly KEYRINGS=$dir/key|" "$HERE/vm/apt.sh" >"$dir/vm/apt.sh"
+	make_package
+	publish
+	start_server
+	echo "deb [trusted=yes] http://127.0.0.1:$port $suite main" >"$dir/sources.list"
+	cat >"$dir/apt.conf" <<-CONF
+	Dir::Etc::sourcelist "$dir/sources.list";
+	Dir::Etc::sourceparts "$dir/empty";
+	Dir::Etc::main "/dev/null";
+	Dir::Etc::parts "/dev/null";
+	Dir::State "$dir/state";
+	Dir::Cache "$dir/state";
+	APT::Sandbox::User "root";
+	Acquire::AllowInsecureRepositories "true";
+	Acquire::Check-Date "true";
+	Acquire::Check-Valid-Until "true";
+	Acquire::http::Proxy::127.0.0.1 "DIRECT";
+	APT::Get::AllowUnauthenticated "true";
+	CONF
+	export APT_CONFIG=$dir/apt.conf no_proxy=127.0.0.1
+	apt-get -q update >"$dir/stdout" 2>&1 || fail_setup "apt: $(tail -n 1 "$dir/stdout")"
+}
+
+fetch() {
+	timeout 30 "$dir/vm/fetch-kernel.sh" "$@" "$dir/cache"
+}
+
+anew() {
+	rm -rf "$dir/cache"
+	: >"$dir/server.log"
+}
+
+# ---- What must be refused ------------------------------------------------------------------------
+
+test_refused() {
+	local refused='cannot be reached|no cloud-amd64 kernel'
+
+	row unknown-kernel 1 'no cloud-amd64 kernel matches' fetch 8.8
+	row bad-pattern 1 'not a kernel release' fetch ../x
+	sed -i 's/^Description: .*/Description: forged!/' "$dists/main/binary-amd64/Packages"
+	row forged-index 1 "$refused" fetch 9.9
+	publish
+	sed -i 's/^Components: .*/Components: main forged/' "$dists/InRelease"
+	row forged-release 1 "$refused" fetch 9.9
+	rm "$dists/InRelease"
+	row unsigned-release 1 "$refused" fetch 9.9
+	publish "Valid-Until: $(date -Ru -d yesterday)"
+	row expired-release 1 "$refused" fetch 9.9
+	publish
+	anew
+	cp "$deb" "$dir/good.deb"
+	printf XXXX | dd of="$deb" bs=1 seek=1000000 conv=notrunc status=none
+	row forged-package 1 "not what the archive's signed index says" fetch 9.9
+	cp "$dir/good.deb" "$deb"
+	row after-forged-package 0 "/$RELEASE\$" fetch 9.9
+}
+
+# ---- What must go on -----------------------------------------------------------------------------
+
+# Kills the script, and nothing but the script, when half of a package has come.
+kill_midway() {
+	local pid
+
+	anew
+	touch "$dir/stall"
+	"$dir/vm/fetch-kernel.sh" 9.9 "$dir/cache" >"$dir/killed" 2>&1 &
+	pid=$!
+	read -r -t 20 <>"$dir/stalled"
+	kill -KILL "$pid"
+	wait "$pid"
+	rm "$dir/stall"
+} 2>/dev/null
+
+# The second request starts behind what the first one had brought, not at 0.
+went_on() {
+	cat "$dir/server.log"
+	[[ $(wc -l <"$dir/server.log") == 2 ]] && tail -n 1 "$dir/server.log" | grep -q '^deb from [1-9]'
+}
+
+test_resumed() {
+	kill_midway
+	row killed-midway 0 "/$RELEASE\$" fetch 9.9
+	check goes-on went_on
+	check whole cmp "$dir/tree/boot/vmlinuz-$RELEASE" "$dir/cache/$RELEASE/boot/vmlinuz-$RELEASE"
+	kill_midway
+	touch "$dir/no-ranges"
+	row server-without-ranges 0 "/$RELEASE\$" fetch 9.9
+	rm "$dir/no-ranges"
+	kill_midway
+	touch "$dir/cache/archives/linux-image-${RELEASE}_9.9.0-1_amd64.deb"
+	row beside-an-older-version 0 "/$RELEASE\$" fetch 9.9
+}
+
+# Three at once, of two patterns: one download, one answer.
+at_once() {
+	local pattern pids=() pid rc=0
+
+	anew
+	for pattern in 9.9 9 9.9; do
+		fetch "$pattern" >>"$dir/answers" 2>>"$dir/waiting" &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do
+		wait "$pid" || rc=1
+	done
+	cat "$dir/answers" "$dir/waiting" "$dir/server.log"
+	((rc == 0)) && [[ $(sort -u "$dir/answers") == "$dir/cache/$RELEASE" ]] &&
+		[[ $(wc -l <"$dir/server.log") == 1 ]] && grep -q 'waiting for another' "$dir/waiting"
+}
+
+test_cache() {
+	check at-once at_once
+	kill "$server"
+	wait "$server" 2>/dev/null
+	server=''
+	row cached 0 "/$RELEASE\$" fetch 9.9
+	row without-network-cached 0 "/$RELEASE\$" fetch --update 9.9
+	anew
+	row without-network 1 'cannot be reached' fetch 9.9
+	anew
+	touch "$dir/cache"
+	row no-cache 1 'cannot create' fetch 9.9
+}
+
+prepare
+test_refused
+test_resumed
+test_cache
+echo "1..$count"
+echo "fetch-kernel.sh: $((count - failed)) passed, $failed failed, 0 skipped"
+((failed == 0))
