@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include "harness/child.h"
@@ -79,68 +78,12 @@ void child_skip(const char *text)
 	atomic_store(&self.page->skipped, true);
 }
 
-static void track_id(bool is_map, uint32_t id)
+void child_track_id(bool is_map, uint32_t id)
 {
 	unsigned int i = atomic_fetch_add(&self.page->nr_ids, 1);
 
 	if (i < CHILD_IDS_MAX)
 		self.page->ids[i] = (struct bpf_id){ .is_map = is_map, .id = id };
-}
-
-static void track_map(int fd)
-{
-	struct bpf_map_info info = {};
-	uint32_t len = sizeof(info);
-
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
-		track_id(true, info.id);
-}
-
-static void track_prog(int fd)
-{
-	struct bpf_prog_info info = {};
-	uint32_t len = sizeof(info);
-
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
-		track_id(false, info.id);
-}
-
-void track_bpf_object(const struct bpf_object *obj)
-{
-	struct bpf_map *map;
-	struct bpf_program *prog;
-
-	bpf_object__for_each_map (map, obj)
-		track_map(bpf_map__fd(map));
-	bpf_object__for_each_program (prog, obj)
-		track_prog(bpf_program__fd(prog));
-}
-
-int socket_map_create(enum bpf_map_type type)
-{
-	int fd = bpf_map_create(type, "sockets", sizeof(uint32_t), sizeof(uint64_t), 2, NULL);
-
-	if (fd < 0)
-		return -errno;
-	track_map(fd);
-	return fd;
-}
-
-int socket_map_update(int map_fd, uint32_t key, int fd, uint64_t flags)
-{
-	uint64_t value = fd;
-
-	return bpf_map_update_elem(map_fd, &key, &value, flags) ? -errno : 0;
-}
-
-int socket_map_delete(int map_fd, uint32_t key)
-{
-	return bpf_map_delete_elem(map_fd, &key) ? -errno : 0;
-}
-
-int socket_map_lookup(int map_fd, uint32_t key, uint64_t *cookie)
-{
-	return bpf_map_lookup_elem(map_fd, &key, cookie) ? -errno : 0;
 }
 
 /* Addresses only: the runner looks up the names, in a process that is not broken. */

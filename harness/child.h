@@ -61,4 +61,7 @@ void child_record_note(const char *text);
 void child_record_wakeup(uint64_t ns);
 void child_skip(const char *text);
 
+/* For what has to be gone after the subtest: the id of a map or a program. */
+void child_track_id(bool is_map, uint32_t id);
+
 #endif /* CHILD_H */

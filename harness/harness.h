@@ -24,6 +24,7 @@
 
 #include "harness/feature.h"
 #include "harness/redirect.h"
+#include "harness/traffic.h"
 
 /* ---- Registration ---------------------------------------------------------------------------- */
 
@@ -130,6 +131,7 @@ void measured_wakeup(uint64_t ns);
  * registered here. socket_map_create() registers the map it makes.
  */
 struct bpf_object;
+struct bpf_program;
 void track_bpf_object(const struct bpf_object *obj);
 
 /* A SOCKMAP or SOCKHASH with room for two sockets, keys of 4 and values of 8 bytes, or -errno. */
@@ -139,5 +141,12 @@ int socket_map_create(enum bpf_map_type type);
 int socket_map_update(int map_fd, uint32_t key, int fd, uint64_t flags);
 int socket_map_delete(int map_fd, uint32_t key);
 int socket_map_lookup(int map_fd, uint32_t key, uint64_t *cookie);
+
+/* Attach a program to a map of sockets, and detach it; 0 or -errno. */
+int attach_program(const struct bpf_program *prog, int map_fd, enum bpf_attach_type type);
+int detach_program(const struct bpf_program *prog, int map_fd, enum bpf_attach_type type);
+
+/* Attach it until the descriptor returned is closed; or -errno. */
+int link_program(const struct bpf_program *prog, int map_fd, enum bpf_attach_type type);
 
 #endif /* HARNESS_H */

@@ -86,7 +86,7 @@ static int probe_attach(struct bpf_program *prog, enum bpf_attach_type type)
 
 	if (map_fd < 0)
 		return -errno;
-	return bpf_prog_attach(bpf_program__fd(prog), map_fd, type, 0) ? -errno : 0;
+	return attach_program(prog, map_fd, type);
 }
 
 static int probe_msg_verdict(const struct sock_kind *kind)
@@ -195,7 +195,7 @@ static int send_zeros(int fd, size_t len)
 }
 
 /* Wait for it outside of recv(2), which does not notice redirected data of all kinds. */
-static int wait_for_verdicts(unsigned int count)
+static int wait_for_passes(unsigned int count)
 {
 	uint64_t deadline = now_ns() + PROBE_IO_TIMEOUT_MS * NSEC_PER_MSEC;
 	const __u64 *passed = &((const struct verdicts *)&skel->bss->verdicts)->count[SK_PASS];
@@ -270,7 +270,7 @@ static int probe_boundaries(const struct sock_kind *kind)
 	int err = make_redirect(kind, &r);
 
 	err = err ?: send_zeros(r.in.peer, 16) ?: send_zeros(r.in.peer, 32);
-	err = err ?: wait_for_verdicts(before + 2) ?: wait_for_data(r.out.mapped);
+	err = err ?: wait_for_passes(before + 2) ?: wait_for_data(r.out.mapped);
 	/* The second one has its verdict, but may be on its way: it comes after the first. */
 	usleep(1000);
 	if (err)
@@ -460,9 +460,8 @@ static void probe_kind(feature_set wanted, unsigned int k)
 
 	load_skel();
 	if (skel)
-		redirects = bpf_prog_attach(bpf_program__fd(skel->progs.skb_verdict),
-					    bpf_map__fd(skel->maps.out_map), BPF_SK_SKB_VERDICT,
-					    0) == 0;
+		redirects = attach_program(skel->progs.skb_verdict, bpf_map__fd(skel->maps.out_map),
+					   BPF_SK_SKB_VERDICT) == 0;
 	for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
 		const struct probe *probe = &probes[i];
 		enum feature feature = probe->feature + k;

@@ -244,10 +244,7 @@ static struct redirect_bpf *load_attached(const struct env *env,
 	prog = attachment->feature == FEAT_MSG_VERDICT ? skel->progs.msg_verdict
 						       : skel->progs.skb_verdict;
 	if (attachment->type &&
-	    !CHECK_OK(bpf_prog_attach(bpf_program__fd(prog), bpf_map__fd(skel->maps.out_map),
-				      attachment->type, 0)
-			      ? -errno
-			      : 0,
+	    !CHECK_OK(attach_program(prog, bpf_map__fd(skel->maps.out_map), attachment->type),
 		      "attach %s", attachment->name))
 		return NULL;
 	loaded = skel;

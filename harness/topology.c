@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <bpf/libbpf.h>
+
+#include "harness/harness.h"
+#include "harness/topology.h"
+#include "harness/traffic.h"
+#include "network_helpers.h"
+#include "progs/verdicts.h"
+#include "redirect.skel.h"
+
+void topology_close(struct topology *t)
+{
+	close_pair(&t->in);
+	close_pair(&t->out);
+	close_fd(&t->links[0]);
+	close_fd(&t->links[1]);
+	redirect_bpf__destroy(t->skel);
+}
+
+/* ---- Features -------------------------------------------------------------------------------- */
+
+static const enum feature hook_features[] = {
+	[HOOK_MSG_VERDICT] = FEAT_MSG_VERDICT,
+	[HOOK_STREAM_VERDICT] = FEAT_STREAM_VERDICT,
+	[HOOK_SKB_VERDICT] = FEAT_SKB_VERDICT,
+};
+
+static feature_set kind_bit(enum feature feature, const struct sock_kind *kind)
+{
+	return feature_bit(feature_of_kind(feature, kind));
+}
+
+feature_set redirect_needs(const struct redirect *r)
+{
+	feature_set set = feature_bit(hook_features[r->hook]);
+
+	set |= feature_bit(r->map == BPF_MAP_TYPE_SOCKHASH ? FEAT_SOCKHASH : FEAT_SOCKMAP);
+	set |= kind_bit(FEAT_SOCKET, r->in) | kind_bit(FEAT_SOCKET, r->out);
+	set |= kind_bit(FEAT_INSERT, r->in) | kind_bit(FEAT_INSERT, r->out);
+	if (r->by_link)
+		set |= feature_bit(FEAT_LINK);
+	if (r->oob)
+		set |= feature_bit(FEAT_UNIX_OOB);
+	return set;
+}
+
+/* FIONREAD of redirected data was repaired for TCP and UDP only. */
+static bool should_count(const struct redirect *r)
+{
+	return r->out->family == AF_INET || r->out->family == AF_INET6;
+}
+
+feature_set redirect_wants(const struct redirect *r)
+{
+	return r->ingress && should_count(r) ? kind_bit(FEAT_FIONREAD, r->out) : 0;
+}
+
+feature_set redirect_uses(const struct redirect *r)
+{
+	if (!r->ingress)
+		return r->mapped_peers ? kind_bit(FEAT_FIONREAD_NATIVE, r->out) : 0;
+	return kind_bit(FEAT_FIONREAD, r->out) | kind_bit(FEAT_RECV_WAKEUP, r->out) |
+	       kind_bit(FEAT_BOUNDARIES, r->out);
+}
+
+bool topology_target_can(const struct topology *t, enum feature feature)
+{
+	return !t->redirect->ingress || have_feature(feature_of_kind(feature, t->redirect->out));
+}
+
+/* ---- Setting up ------------------------------------------------------------------------------ */
+
+static bool load_programs(struct topology *t)
+{
+	const struct redirect *r = t->redirect;
+
+	t->skel = redirect_bpf__open();
+	if (!CHECK(t->skel, "open the BPF object: %s", strerror(errno)))
+		return false;
+	bpf_map__set_type(t->skel->maps.in_map, r->map);
+	bpf_map__set_type(t->skel->maps.out_map, r->map);
+	bpf_map__set_type(t->skel->maps.nop_map, r->map);
+	t->skel->rodata->use_sockhash = r->map == BPF_MAP_TYPE_SOCKHASH;
+	t->skel->rodata->redirect_flags = r->ingress ? BPF_F_INGRESS : 0;
+	t->skel->rodata->parse_len = r->parse_len;
+	if (!CHECK_OK(redirect_bpf__load(t->skel), "load the BPF object"))
+		return false;
+	track_bpf_object(t->skel->obj);
+	return true;
+}
+
+int topology_in_map(const struct topology *t)
+{
+	return bpf_map__fd(t->redirect->two_maps ? t->skel->maps.in_map : t->skel->maps.out_map);
+}
+
+static bool attach(struct topology *t, struct bpf_program *prog, enum bpf_attach_type type)
+{
+	int *link = t->links[0] < 0 ? &t->links[0] : &t->links[1];
+	int map_fd = topology_in_map(t);
+
+	if (!t->redirect->by_link)
+		return CHECK_OK(attach_program(prog, map_fd, type), "attach %s",
+				bpf_program__name(prog));
+	*link = link_program(prog, map_fd, type);
+	return CHECK_OK(*link, "link %s", bpf_program__name(prog));
+}
+
+static bool attach_programs(struct topology *t)
+{
+	struct bpf_program *skb_verdict = t->skel->progs.skb_verdict;
+
+	switch (t->redirect->hook) {
+	case HOOK_MSG_VERDICT:
+		return attach(t, t->skel->progs.msg_verdict, BPF_SK_MSG_VERDICT);
+	case HOOK_STREAM_VERDICT:
+		return attach(t, t->skel->progs.stream_parser, BPF_SK_SKB_STREAM_PARSER) &&
+		       attach(t, skb_verdict, BPF_SK_SKB_STREAM_VERDICT);
+	case HOOK_SKB_VERDICT:
+		return attach(t, skb_verdict, BPF_SK_SKB_VERDICT);
+	}
+	return false;
+}
+
+static bool make_sockets(struct topology *t)
+{
+	const struct redirect *r = t->redirect;
+
+	if (!CHECK_OK(make_pair(r->in, &t->in), "make the pair %s", r->in->name))
+		return false;
+	if (!r->to_listener)
+		return CHECK_OK(make_pair(r->out, &t->out), "make the pair %s", r->out->name);
+	t->out.kind = r->out;
+	t->out.mapped = socket_loopback(r->out);
+	return CHECK_OK(t->out.mapped, "make the listener %s", r->out->name);
+}
+
+static bool insert_sockets(struct topology *t)
+{
+	int out_map = bpf_map__fd(t->skel->maps.out_map);
+	int nop_map = bpf_map__fd(t->skel->maps.nop_map);
+
+	return CHECK_OK(socket_map_update(out_map, KEY_OUT, t->out.mapped, BPF_NOEXIST),
+			"insert out.mapped") &&
+	       CHECK_OK(socket_map_update(topology_in_map(t), KEY_IN, t->in.mapped, BPF_NOEXIST),
+			"insert in.mapped") &&
+	       (!t->redirect->mapped_peers ||
+		(CHECK_OK(socket_map_update(nop_map, KEY_OUT, t->out.peer, BPF_NOEXIST),
+			  "insert out.peer") &&
+		 CHECK_OK(socket_map_update(nop_map, KEY_IN, t->in.peer, BPF_NOEXIST),
+			  "insert in.peer")));
+}
+
+bool topology_remove_sockets(struct topology *t)
+{
+	int out_map = bpf_map__fd(t->skel->maps.out_map);
+	int nop_map = bpf_map__fd(t->skel->maps.nop_map);
+
+	return CHECK_OK(socket_map_delete(out_map, KEY_OUT), "delete out.mapped") &&
+	       CHECK_OK(socket_map_delete(topology_in_map(t), KEY_IN), "delete in.mapped") &&
+	       (!t->redirect->mapped_peers ||
+		(CHECK_OK(socket_map_delete(nop_map, KEY_OUT), "delete out.peer") &&
+		 CHECK_OK(socket_map_delete(nop_map, KEY_IN), "delete in.peer")));
+}
+
+bool topology_open(struct topology *t, const struct redirect *r)
+{
+	t->redirect = r;
+	t->direction = r->ingress ? "ingress" : "egress";
+	if (!load_programs(t) || !attach_programs(t) || !make_sockets(t) || !insert_sockets(t))
+		return false;
+	t->sender = r->hook == HOOK_MSG_VERDICT ? t->in.mapped : t->in.peer;
+	t->target = r->outcome != DELIVERED ? -1 : r->ingress ? t->out.mapped : t->out.peer;
+	return true;
+}
+
+/* ---- Verdicts -------------------------------------------------------------------------------- */
+
+const struct verdicts *topology_verdicts(const struct topology *t)
+{
+	return (const struct verdicts *)&t->skel->bss->verdicts;
+}
+
+void topology_expect(struct topology *t, int verdict, size_t len)
+{
+	t->count[verdict]++;
+	t->bytes[verdict] += len;
+}
+
+void topology_wait_for_verdicts(const struct topology *t)
+{
+	wait_for_verdicts(topology_verdicts(t), t->count[SK_PASS], t->count[SK_DROP]);
+}
+
+/* What a program sees of a parsed message is the segment that it is a part of: no bytes to count. */
+static bool check_verdict(const struct topology *t, int verdict, const char *name)
+{
+	const struct verdicts *v = topology_verdicts(t);
+	bool ok = CHECK_EQ(read_counter(&v->count[verdict]), t->count[verdict], "%s: %s count",
+			   t->direction, name);
+
+	if (!t->redirect->parse_len)
+		ok &= CHECK_EQ(read_counter(&v->bytes[verdict]), t->bytes[verdict], "%s: %s bytes",
+			       t->direction, name);
+	return ok;
+}
+
+/* Both, even after a failure: together they tell what happened. */
+bool topology_check_verdicts(const struct topology *t)
+{
+	bool ok;
+
+	topology_wait_for_verdicts(t);
+	ok = check_verdict(t, SK_PASS, "pass");
+	ok &= check_verdict(t, SK_DROP, "drop");
+	return ok;
+}
+
+/* ---- The other sockets ------------------------------------------------------------------------- */
+
+unsigned int topology_others(const struct topology *t, int others[4])
+{
+	const int all[] = { t->in.mapped, t->in.peer, t->out.mapped, t->out.peer };
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++) {
+		bool listens = t->redirect->to_listener && all[i] == t->out.mapped;
+
+		if (all[i] >= 0 && all[i] != t->target && !listens)
+			others[n++] = all[i];
+	}
+	return n;
+}
+
+const char *topology_name_of(const struct topology *t, int fd)
+{
+	return fd == t->in.mapped    ? "in.mapped"
+	       : fd == t->in.peer    ? "in.peer"
+	       : fd == t->out.mapped ? "out.mapped"
+	       : fd == t->out.peer   ? "out.peer"
+				     : "nowhere";
+}
+
+static bool check_empty(const struct topology *t, int fd)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "%s: nothing more at %s", t->direction,
+		 topology_name_of(t, fd));
+	return check_nothing(fd, what);
+}
+
+bool topology_check_empty(const struct topology *t)
+{
+	int others[4];
+	unsigned int n = topology_others(t, others);
+	bool ok = t->target < 0 || check_empty(t, t->target);
+
+	for (unsigned int i = 0; i < n; i++)
+		ok &= check_empty(t, others[i]);
+	return ok;
+}
+
+void topology_check_traffic(const struct topology *t)
+{
+	check_traffic(&t->in);
+	if (!t->redirect->to_listener)
+		check_traffic(&t->out);
+}

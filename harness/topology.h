@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The four sockets between which data is redirected, the maps and the programs.
+ *
+ *	in.peer <------> in.mapped ==[ verdict ]==> out.mapped <------> out.peer
+ *
+ *	hook                     send on      to ingress: read on    to egress: read on
+ *	sk_msg                   in.mapped    out.mapped             out.peer
+ *	sk_skb, parser+verdict   in.peer      out.mapped             out.peer
+ */
+#ifndef TOPOLOGY_H
+#define TOPOLOGY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/bpf.h>
+
+#include "harness/feature.h"
+#include "network_helpers.h"
+
+enum redirect_hook {
+	HOOK_MSG_VERDICT,    /* BPF_SK_MSG_VERDICT */
+	HOOK_STREAM_VERDICT, /* BPF_SK_SKB_STREAM_PARSER and _STREAM_VERDICT */
+	HOOK_SKB_VERDICT,    /* BPF_SK_SKB_VERDICT */
+};
+
+enum redirect_outcome {
+	DELIVERED, /* the data arrives at the target */
+	DROPPED,   /* the send succeeds, and the verdict drops the data */
+	REFUSED,   /* the verdict drops the data, and the send fails with `error` */
+};
+
+/* A case of redirection: what varies. */
+struct redirect {
+	enum bpf_map_type map;
+	enum redirect_hook hook;
+	bool ingress;
+	const struct sock_kind *in, *out;
+
+	enum redirect_outcome outcome;
+	int error; /* REFUSED: the errno of the send */
+
+	/* What else can vary; zero is the plain case. */
+	bool two_maps;	   /* in.mapped is in a map of its own; the target's map has no program */
+	bool mapped_peers; /* in.peer and out.peer are in a map without programs */
+	bool by_link;	   /* the program is attached by a bpf_link */
+	bool oob;	   /* the last byte of what is sent is out-of-band data */
+	bool to_listener;  /* out.mapped is a listening socket */
+	unsigned int parse_len; /* HOOK_STREAM_VERDICT: the parser's messages have this length */
+};
+
+/* What the case cannot do without, and what parts of its checks depend on: as in struct subtest. */
+feature_set redirect_needs(const struct redirect *redirect);
+feature_set redirect_wants(const struct redirect *redirect);
+feature_set redirect_uses(const struct redirect *redirect);
+
+/* Keys of the maps: the target is where the programs look for it. */
+#define KEY_OUT 0
+#define KEY_IN	1
+
+struct redirect_bpf;
+
+struct topology {
+	const struct redirect *redirect;
+	struct redirect_bpf *skel;
+	struct sock_pair in, out;
+	int links[2];
+	int sender; /* one of the sockets */
+	int target; /* where redirected data is read; -1: it has to arrive nowhere */
+	const char *direction;
+	uint64_t count[2], bytes[2]; /* what the verdict counters have to show */
+};
+
+#define TOPOLOGY_NONE                                                            \
+	{                                                                        \
+		.in = SOCK_PAIR_NONE, .out = SOCK_PAIR_NONE, .links = { -1, -1 } \
+	}
+#define __auto_topology __attribute__((cleanup(topology_close)))
+
+/*
+ * Set the case up from scratch: programs loaded and attached, sockets made and inserted. False: a
+ * check failed, and has been printed. Whatever there is, topology_close() closes.
+ */
+bool topology_open(struct topology *t, const struct redirect *redirect);
+void topology_close(struct topology *t);
+
+/* The map that in.mapped is in. */
+int topology_in_map(const struct topology *t);
+
+/* Take the sockets out of their maps. */
+bool topology_remove_sockets(struct topology *t);
+
+/* The verdicts given so far. */
+const struct verdicts *topology_verdicts(const struct topology *t);
+
+/* From now on the counters have to show one more verdict, about that many bytes. */
+void topology_expect(struct topology *t, int verdict, size_t len);
+
+/* Wait until the verdicts that are due have been given, and then require that they are as expected.
+ */
+void topology_wait_for_verdicts(const struct topology *t);
+bool topology_check_verdicts(const struct topology *t);
+
+/* The sockets that must stay empty while the target, if there is one, gets data; how many. */
+unsigned int topology_others(const struct topology *t, int others[4]);
+
+/* No socket has anything left to read. */
+bool topology_check_empty(const struct topology *t);
+
+/* "out.mapped": the name of that socket in the picture. */
+const char *topology_name_of(const struct topology *t, int fd);
+
+/* Ordinary traffic of the sockets, each way; for when they have left their maps. */
+void topology_check_traffic(const struct topology *t);
+
+/* Whether the reader's kernel can do it: if it reads from a socket in a map, not all can. */
+bool topology_target_can(const struct topology *t, enum feature feature);
+
+#endif /* TOPOLOGY_H */
