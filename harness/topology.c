@@ -87,6 +87,7 @@ static bool load_programs(struct topology *t)
 	t->skel->rodata->use_sockhash = r->map == BPF_MAP_TYPE_SOCKHASH;
 	t->skel->rodata->redirect_flags = r->ingress ? BPF_F_INGRESS : 0;
 	t->skel->rodata->parse_len = r->parse_len;
+	t->skel->rodata->pass = r->pass;
 	if (!CHECK_OK(redirect_bpf__load(t->skel), "load the BPF object"))
 		return false;
 	track_bpf_object(t->skel->obj);
@@ -167,14 +168,26 @@ bool topology_remove_sockets(struct topology *t)
 		 CHECK_OK(socket_map_delete(nop_map, KEY_IN), "delete in.peer")));
 }
 
+/* Where the data is read that the program decides about. */
+static int find_target(const struct topology *t)
+{
+	const struct redirect *r = t->redirect;
+
+	if (r->outcome != DELIVERED)
+		return -1;
+	if (r->pass)
+		return r->hook == HOOK_MSG_VERDICT ? t->in.peer : t->in.mapped;
+	return r->ingress ? t->out.mapped : t->out.peer;
+}
+
 bool topology_open(struct topology *t, const struct redirect *r)
 {
 	t->redirect = r;
-	t->direction = r->ingress ? "ingress" : "egress";
+	t->direction = r->pass ? "pass" : r->ingress ? "ingress" : "egress";
 	if (!load_programs(t) || !attach_programs(t) || !make_sockets(t) || !insert_sockets(t))
 		return false;
 	t->sender = r->hook == HOOK_MSG_VERDICT ? t->in.mapped : t->in.peer;
-	t->target = r->outcome != DELIVERED ? -1 : r->ingress ? t->out.mapped : t->out.peer;
+	t->target = find_target(t);
 	return true;
 }
 

@@ -47,6 +47,7 @@ struct redirect {
 	bool by_link;	   /* the program is attached by a bpf_link */
 	bool oob;	   /* the last byte of what is sent is out-of-band data */
 	bool to_listener;  /* out.mapped is a listening socket */
+	bool pass;	   /* the program redirects nothing: what it sees goes its way */
 	unsigned int parse_len; /* HOOK_STREAM_VERDICT: the parser's messages have this length */
 };
 

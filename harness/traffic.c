@@ -183,6 +183,23 @@ bool check_end_of_stream(int fd, int error, const char *what)
 			recv_report_text(&report, text, sizeof(text)));
 }
 
+bool check_poll(int fd, short events, const char *what)
+{
+	uint64_t deadline = now_ns() + patience_ms() * NSEC_PER_MSEC;
+	struct pollfd pfd = { .fd = fd, .events = events };
+
+	/* Each sleeps for one more of the events, until there are all. */
+	while ((pfd.revents & events) != events && now_ns() < deadline) {
+		pfd.events = events & ~pfd.revents;
+		if (poll(&pfd, 1, patience_ms()) <= 0)
+			break;
+		pfd.events = events;
+		poll(&pfd, 1, 0);
+	}
+	return CHECK((pfd.revents & events) == events, "%s: poll(2) reports %#x of the events %#x",
+		     what, pfd.revents, events);
+}
+
 static bool send_across(int from, int to, const char *what)
 {
 	struct message m;
@@ -197,9 +214,97 @@ void check_traffic(const struct sock_pair *pair)
 		send_across(pair->mapped, pair->peer, "ordinary traffic to the peer");
 }
 
+/* ---- Calls that are to return ---------------------------------------------------------------- */
+
+#define CALL_SIGNAL SIGUSR2
+
+struct call {
+	ssize_t (*function)(void *arg);
+	void *arg;
+	ssize_t ret;
+	int done_fd;
+};
+
+static void tell(int done_fd)
+{
+	uint64_t one = 1;
+
+	while (write(done_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+static bool told(int done_fd, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = done_fd, .events = POLLIN };
+
+	return poll(&pfd, 1, timeout_ms) == 1;
+}
+
+static void on_call_signal(int sig)
+{
+	(void)sig;
+}
+
+/* No SA_RESTART: the signal ends a system call that hangs. */
+static void catch_call_signal(void)
+{
+	struct sigaction sa = { .sa_handler = on_call_signal };
+
+	sigaction(CALL_SIGNAL, &sa, NULL);
+}
+
+/* Again and again: the signal can arrive between two system calls. False: it stays in the kernel. */
+static bool interrupt(pthread_t thread, int done_fd)
+{
+	uint64_t deadline = now_ns() + NSEC_PER_SEC;
+
+	do {
+		pthread_kill(thread, CALL_SIGNAL);
+		if (told(done_fd, 1))
+			return true;
+	} while (now_ns() < deadline);
+	return false;
+}
+
+static void *call_thread(void *arg)
+{
+	struct call *c = arg;
+
+	c->ret = c->function(c->arg);
+	tell(c->done_fd);
+	return NULL;
+}
+
+ssize_t call_timeout(ssize_t (*function)(void *arg), void *arg)
+{
+	struct call *c = calloc(1, sizeof(*c));
+	pthread_t thread;
+	bool in_time;
+	ssize_t ret;
+
+	if (!c)
+		return -ENOMEM;
+	*c = (struct call){ function, arg, 0, eventfd(0, EFD_CLOEXEC) };
+	catch_call_signal();
+	if (c->done_fd < 0 || pthread_create(&thread, NULL, call_thread, c)) {
+		close_fd(&c->done_fd);
+		free(c);
+		return -EAGAIN;
+	}
+	in_time = told(c->done_fd, patience_ms());
+	if (!in_time && !interrupt(thread, c->done_fd)) {
+		pthread_detach(thread);
+		return -ETIME;
+	}
+	pthread_join(thread, NULL);
+	ret = in_time ? c->ret : -ETIME;
+	close_fd(&c->done_fd);
+	free(c);
+	return ret;
+}
+
 /* ---- A sender that may have to wait for buffer space ----------------------------------------- */
 
-#define PUMP_SIGNAL    SIGUSR2
 #define PUMP_CHUNK_MAX (1 << 18)
 
 struct pump {
@@ -217,7 +322,6 @@ static void *pump_thread(void *arg)
 	struct pump *p = arg;
 	char *buf = malloc(p->chunk);
 	size_t sent = 0;
-	uint64_t one = 1;
 
 	while (buf && sent < p->len && !atomic_load(&p->give_up)) {
 		size_t n = p->len - sent < p->chunk ? p->len - sent : p->chunk;
@@ -236,14 +340,8 @@ static void *pump_thread(void *arg)
 	}
 	p->error = buf ? p->error : -ENOMEM;
 	free(buf);
-	while (write(p->done_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	tell(p->done_fd);
 	return NULL;
-}
-
-static void on_pump_signal(int sig)
-{
-	(void)sig;
 }
 
 static void pump_free(struct pump *p)
@@ -254,7 +352,6 @@ static void pump_free(struct pump *p)
 
 int pump_start(struct pump **pump, int fd, size_t len, size_t chunk, uint32_t seed)
 {
-	struct sigaction sa = { .sa_handler = on_pump_signal };
 	struct pump *p = calloc(1, sizeof(*p));
 	int err;
 
@@ -266,9 +363,7 @@ int pump_start(struct pump **pump, int fd, size_t len, size_t chunk, uint32_t se
 	p->seed = seed;
 	p->done_fd = eventfd(0, EFD_CLOEXEC);
 	err = p->done_fd < 0 ? -errno : 0;
-	/* No SA_RESTART: the signal ends a send that hangs. */
-	if (!err)
-		err = sigaction(PUMP_SIGNAL, &sa, NULL) ? -errno : 0;
+	catch_call_signal();
 	if (!err)
 		err = -pthread_create(&p->thread, NULL, pump_thread, p);
 	if (err) {
@@ -279,20 +374,13 @@ int pump_start(struct pump **pump, int fd, size_t len, size_t chunk, uint32_t se
 	return 0;
 }
 
-static bool pump_done(struct pump *p, int timeout_ms)
-{
-	struct pollfd pfd = { .fd = p->done_fd, .events = POLLIN };
-
-	return poll(&pfd, 1, timeout_ms) == 1;
-}
-
 /* True when it is through; false when nothing has moved for as long as data may take. */
 static bool pump_wait(struct pump *p)
 {
 	uint64_t since = now_ns();
 	size_t seen = 0;
 
-	while (!pump_done(p, 20)) {
+	while (!told(p->done_fd, 20)) {
 		size_t sent = atomic_load(&p->sent);
 
 		if (sent != seen)
@@ -310,9 +398,9 @@ ssize_t pump_finish(struct pump *p)
 	ssize_t ret;
 
 	atomic_store(&p->give_up, stuck);
-	/* Again and again: the signal can arrive between two system calls. */
-	while (!pump_done(p, 1))
-		pthread_kill(p->thread, PUMP_SIGNAL);
+	/* It uses memory of ours until it is through. */
+	while (stuck && !interrupt(p->thread, p->done_fd))
+		;
 	pthread_join(p->thread, NULL);
 	ret = stuck ? -ETIME : p->error ?: (ssize_t)atomic_load(&p->sent);
 	pump_free(p);

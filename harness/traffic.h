@@ -81,6 +81,15 @@ bool check_end_of_stream(int fd, int error, const char *what);
 /* recv(2) of what is there, without blocking; the length or -errno. */
 ssize_t read_now(int fd, void *buf, size_t len);
 
+/* poll(2) reports all of these events, in the end. */
+bool check_poll(int fd, short events, const char *what);
+
+/*
+ * Make a call that is to return soon, on a thread of its own, so that one that does not can be
+ * told: what it returned, or -ETIME where it had to be interrupted after patience_ms().
+ */
+ssize_t call_timeout(ssize_t (*call)(void *arg), void *arg);
+
 /* Send each way, and check that just this, and nothing before it, arrives. */
 void check_traffic(const struct sock_pair *pair);
 

@@ -25,6 +25,7 @@ SOCKET_MAP(nop_map); /* never has a program: makes a socket a sockmap socket, no
 
 const volatile bool use_sockhash;
 const volatile __u64 redirect_flags; /* 0 or BPF_F_INGRESS */
+const volatile bool pass;	     /* redirect nothing */
 const volatile __u32 parse_len;	     /* length of a parsed message; 0: the skb is the message */
 
 struct verdicts verdicts;
@@ -48,6 +49,8 @@ int skb_verdict(struct __sk_buff *skb)
 	__u32 len = skb->len;
 	__u32 key = 0;
 
+	if (pass)
+		return record(SK_PASS, len);
 	if (use_sockhash)
 		return record(bpf_sk_redirect_hash(skb, &out_map, &key, redirect_flags), len);
 	return record(bpf_sk_redirect_map(skb, &out_map, key, redirect_flags), len);
@@ -59,6 +62,8 @@ int msg_verdict(struct sk_msg_md *msg)
 	__u32 len = msg->size;
 	__u32 key = 0;
 
+	if (pass)
+		return record(SK_PASS, len);
 	if (use_sockhash)
 		return record(bpf_msg_redirect_hash(msg, &out_map, &key, redirect_flags), len);
 	return record(bpf_msg_redirect_map(msg, &out_map, key, redirect_flags), len);
