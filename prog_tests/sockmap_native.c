@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Where sockmap meets a socket's own traffic: before it is in a map, in a map that has no program,
+ * next to redirected data, and after it has left.
+ *
+ *	plain			a pair of sockets in a map without programs carries its own traffic,
+ *				whichever way the reader waits
+ *	before-insertion	data that came before the socket was in a map is read then
+ *	early-and-late		the same, and more has come before that is read
+ *	leave			all that came through the program is read; the socket leaves the
+ *map, and its stream goes on, to its end, at the right byte
+ *	leave-unread		the socket leaves the map with redirected data unread: it is gone,
+ *and nothing else is reinsert		in and out of the map, many times move
+ *between a map with a program and one without: the program gets what comes while the socket is in
+ *its map, and that only two-queues		data of its own waits, and data is redirected: that
+ *is read first blocked-send		a sender that waits for buffer space, and has a program that
+ *looks at what it receives, goes on when there is space blocked-send-left	the same after the
+ *socket has left the map blocked-send-back	and when it is in the map again
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include <bpf/libbpf.h>
+
+#include "harness/harness.h"
+#include "harness/scenario.h"
+#include "network_helpers.h"
+#include "progs/verdicts.h"
+#include "redirect.skel.h"
+
+/* ---- Steps ----------------------------------------------------------------------------------- */
+
+/* The pair that the target is an end of. */
+static struct sock_pair *target_pair(struct topology *t)
+{
+	return t->target == t->in.mapped || t->target == t->in.peer ? &t->in : &t->out;
+}
+
+static int other_end(struct topology *t, int fd)
+{
+	struct sock_pair *pair = target_pair(t);
+
+	return fd == pair->mapped ? pair->peer : pair->mapped;
+}
+
+static bool insert(struct bpf_map *map, uint32_t key, int fd)
+{
+	return CHECK_OK(socket_map_update(bpf_map__fd(map), key, fd, BPF_NOEXIST), "insert into %s",
+			bpf_map__name(map));
+}
+
+static bool delete (struct bpf_map *map, uint32_t key)
+{
+	return CHECK_OK(socket_map_delete(bpf_map__fd(map), key), "delete from %s",
+			bpf_map__name(map));
+}
+
+/* The map that in.mapped is in, and the program is attached to. */
+static struct bpf_map *program_map(const struct topology *t)
+{
+	return t->redirect->two_maps ? t->skel->maps.in_map : t->skel->maps.out_map;
+}
+
+/* Through the program, to the target, and read there. */
+static bool check_through(struct topology *t, size_t len)
+{
+	struct message m;
+
+	fill_message(&m, len);
+	topology_expect(t, SK_PASS, m.len);
+	return check_send(t->sender, &m, "send") && check_arrives(t->target, &m, "data") &&
+	       topology_check_verdicts(t);
+}
+
+/* From one end of a connection to the other, with no program in between. */
+static bool check_unseen(int from, int to, size_t len)
+{
+	struct message m;
+
+	fill_message(&m, len);
+	return check_send(from, &m, "ordinary send") && check_arrives(to, &m, "ordinary data");
+}
+
+/* The same between sockets that are in no map. */
+static bool check_native(int from, int to, size_t len)
+{
+	char buf[MESSAGE_MAX];
+	struct message m;
+
+	fill_message(&m, len);
+	return check_send(from, &m, "ordinary send") && check_poll(to, POLLIN, "ordinary data") &&
+	       CHECK_EQ(bytes_readable(to), m.len, "FIONREAD of ordinary data") &&
+	       CHECK_BYTES(buf, recv(to, buf, sizeof(buf), MSG_PEEK | MSG_DONTWAIT), m.bytes, m.len,
+			   "MSG_PEEK of ordinary data") &&
+	       check_arrives(to, &m, "ordinary data") && check_nothing(to, "no more of it");
+}
+
+static bool check_native_both_ways(const struct sock_pair *pair)
+{
+	static const size_t lengths[] = { 1, 1400, 30 };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(lengths); i++) {
+		if (!check_native(pair->peer, pair->mapped, lengths[i]) ||
+		    !check_native(pair->mapped, pair->peer, lengths[i] + 1))
+			return false;
+	}
+	return true;
+}
+
+static bool remove_target(struct topology *t)
+{
+	return t->redirect->pass ? delete (program_map(t), KEY_IN)
+				 : delete (t->skel->maps.out_map, KEY_OUT);
+}
+
+static bool insert_target(struct topology *t)
+{
+	return t->redirect->pass ? insert(program_map(t), KEY_IN, t->target)
+				 : insert(t->skel->maps.out_map, KEY_OUT, t->target);
+}
+
+/* ---- In a map without programs, and before ---------------------------------------------------- */
+
+static bool check_wakes(int from, int to, enum wait_method how)
+{
+	char buf[MESSAGE_MAX];
+	struct read_request request = {
+		.fd = to,
+		.buf = buf,
+		.len = sizeof(buf),
+		.how = how,
+		.timeout_ms = patience_ms(),
+	};
+	struct recv_report report;
+	struct reader *reader;
+	struct message m;
+	ssize_t n;
+
+	fill_message(&m, 200);
+	if (!CHECK_OK(reader_start(&reader, &request), "start a reader in %s",
+		      wait_method_name(how)))
+		return false;
+	check_send(from, &m, "send");
+	n = reader_finish(reader, &report);
+	return check_received("data of its own", n, &report, "") &&
+	       CHECK_BYTES(buf, n, m.bytes, m.len, "data of its own");
+}
+
+static void plain(struct topology *t)
+{
+	struct bpf_map *map = t->skel->maps.nop_map;
+
+	if (!topology_remove_sockets(t) || !insert(map, 0, t->in.mapped) ||
+	    !insert(map, 1, t->in.peer))
+		return;
+	for (enum wait_method how = 0; how < NR_WAIT_METHODS; how++) {
+		/* There recv(2) sleeps with the socket locked, and so keeps its data away. */
+		if (how == WAIT_RECV && t->in.kind->family == AF_VSOCK)
+			continue;
+		if (!check_wakes(t->in.peer, t->in.mapped, how) ||
+		    !check_wakes(t->in.mapped, t->in.peer, how))
+			return;
+	}
+	if (delete (map, 0) && delete (map, 1))
+		check_native_both_ways(&t->in);
+}
+
+static void before_insertion(struct topology *t)
+{
+	struct message early;
+
+	fill_message(&early, 600);
+	if (remove_target(t) && check_send(t->sender, &early, "early data") &&
+	    check_poll(t->target, POLLIN, "early data") && insert_target(t) &&
+	    check_arrives(t->target, &early, "early data"))
+		check_nothing(t->target, "nothing more");
+}
+
+static void early_and_late(struct topology *t)
+{
+	struct message early, late;
+
+	fill_message(&early, 600);
+	fill_message(&late, 70);
+	if (remove_target(t) && check_send(t->sender, &early, "early data") &&
+	    check_poll(t->target, POLLIN, "early data") && insert_target(t) &&
+	    check_send(t->sender, &late, "late data") &&
+	    check_arrives(t->target, &early, "early data, first") &&
+	    check_arrives(t->target, &late, "late data"))
+		check_nothing(t->target, "nothing more");
+}
+
+/* ---- Leaving ---------------------------------------------------------------------------------- */
+
+static void leave(struct topology *t)
+{
+	static const size_t lengths[] = { 1, 1000, 77 };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(lengths); i++) {
+		if (!check_through(t, lengths[i]))
+			return;
+	}
+	if (!topology_remove_sockets(t) ||
+	    !CHECK_EQ(bytes_readable(t->target), 0, "FIONREAD when all is read") ||
+	    !check_native_both_ways(target_pair(t)) || keeps_boundaries(target_pair(t)->kind))
+		return;
+	if (CHECK_OK(shutdown(other_end(t, t->target), SHUT_WR) ? -errno : 0, "shutdown"))
+		check_end_of_stream(t->target, 0, "its stream");
+}
+
+static void leave_unread(struct topology *t)
+{
+	struct message m;
+
+	fill_message(&m, 900);
+	topology_expect(t, SK_PASS, m.len);
+	if (check_send(t->sender, &m, "send") && topology_check_verdicts(t) &&
+	    check_poll(t->target, POLLIN, "data") && topology_remove_sockets(t) &&
+	    check_nothing(t->target, "redirected data does not outlast the map"))
+		check_native_both_ways(target_pair(t));
+}
+
+#define REINSERTIONS 20
+
+static void reinsert(struct topology *t)
+{
+	for (unsigned int i = 0; i < REINSERTIONS; i++) {
+		if (!check_through(t, 100 + i) || !remove_target(t) ||
+		    !check_native(other_end(t, t->target), t->target, 50 + i) ||
+		    !check_native(t->target, other_end(t, t->target), 80 + i) || !insert_target(t))
+			return;
+	}
+}
+
+static void move(struct topology *t)
+{
+	struct bpf_map *plain_map = t->skel->maps.nop_map;
+	struct bpf_map *map = program_map(t);
+
+	/* Without: in the other map, then in both, in its own one, in both, in the other one. */
+	if (remove_target(t) && insert(plain_map, 0, t->target) &&
+	    check_unseen(t->sender, t->target, 31) && insert(map, KEY_IN, t->target) &&
+	    check_through(t, 32) && delete (plain_map, 0) && check_through(t, 33) &&
+	    insert(plain_map, 0, t->target) && check_through(t, 34) && delete (map, KEY_IN) &&
+	    check_unseen(t->sender, t->target, 35) && topology_check_verdicts(t))
+		check_unseen(t->target, t->sender, 36);
+}
+
+static void two_queues(struct topology *t)
+{
+	struct message native, redirected;
+
+	fill_message(&native, 400);
+	fill_message(&redirected, 300);
+	topology_expect(t, SK_PASS, redirected.len);
+	if (check_send(t->out.peer, &native, "data of its own") &&
+	    check_poll(t->target, POLLIN, "data of its own") &&
+	    check_send(t->sender, &redirected, "send") && topology_check_verdicts(t) &&
+	    check_arrives(t->target, &redirected, "redirected data, first") &&
+	    check_arrives(t->target, &native, "data of its own, second"))
+		check_nothing(t->target, "nothing more");
+}
+
+/* ---- Senders that wait for space -------------------------------------------------------------- */
+
+/* Larger than the segments of loopback: a window that is smaller opens but slowly. */
+#define SMALL_BUFFER (128 << 10)
+
+static bool set_buffer(int fd, int option, int size)
+{
+	return CHECK_OK(setsockopt(fd, SOL_SOCKET, option, &size, sizeof(size)) ? -errno : 0,
+			"set the size of a buffer");
+}
+
+/* Far more than the buffers between the two hold. */
+static bool check_blocked_send(int from, int to)
+{
+	uint32_t seed = new_seed();
+	size_t len = 2 << 20;
+	struct pump *pump;
+	bool ok;
+
+	if (!set_buffer(from, SO_SNDBUF, SMALL_BUFFER) ||
+	    !set_buffer(to, SO_RCVBUF, SMALL_BUFFER) ||
+	    !CHECK_OK(pump_start(&pump, from, len, SMALL_BUFFER, seed), "start a sender"))
+		return false;
+	ok = check_pattern(to, len, seed, 0, "from a sender that waits for space");
+	ok &= CHECK_EQ(pump_finish(pump), len,
+		       "bytes that a sender has sent which waits for space");
+	return ok && check_nothing(to, "nothing more");
+}
+
+static void blocked_send(struct topology *t)
+{
+	check_blocked_send(t->in.mapped, t->in.peer);
+}
+
+static void blocked_send_left(struct topology *t)
+{
+	if (check_through(t, 10) && remove_target(t))
+		check_blocked_send(t->in.mapped, t->in.peer);
+}
+
+static void blocked_send_back(struct topology *t)
+{
+	for (unsigned int i = 0; i < REINSERTIONS; i++) {
+		if (!remove_target(t) || !insert_target(t))
+			return;
+	}
+	check_blocked_send(t->in.mapped, t->in.peer);
+}
+
+/* ---- The plan -------------------------------------------------------------------------------- */
+
+static const struct kinds tcp[] = { { .in = "tcp4" }, { .in = "tcp6" }, {} };
+
+static const struct kinds streams[] = {
+	{ .in = "tcp4" }, { .in = "tcp6" }, { .in = "unix_stream" }, { .in = "vsock_stream" }, {},
+};
+
+static const struct kinds any[] = {
+	{ .in = "tcp4" },
+	{ .in = "tcp6" },
+	{ .in = "udp4" },
+	{ .in = "udp6" },
+	{ .in = "unix_stream" },
+	{ .in = "unix_dgram" },
+	{ .in = "vsock_stream" },
+	{ "unix_stream", "tcp4" },
+	{ "tcp6", "udp6" },
+	{ "udp4", "unix_dgram" },
+	{},
+};
+
+static const struct fix stall_fixes[] = {
+	{ "ea444185a6bf", "bpf, sockmap: TCP data stall on recv before accept" },
+	{},
+};
+
+static const struct fix copied_fixes[] = {
+	{ "b40cc5adaa80", "bpf, sockmap: Fix incorrect copied_seq calculation" },
+	{ "e5c6de5fa025", "bpf, sockmap: Incorrectly handling copied_seq" },
+	{},
+};
+
+static const struct fix order_fixes[] = {
+	{ "e7a5f1f1cd00", "bpf/sockmap: Read psock ingress_msg before sk_receive_queue" },
+	{},
+};
+
+static const struct scenario scenarios[] = {
+	{ "plain", SKB_PASS, any, .run = plain },
+	{ "before-insertion", SKB_PASS, any, .run = before_insertion, .guards = stall_fixes },
+	{ "early-and-late", SKB_PASS, any, .run = early_and_late, .guards = stall_fixes },
+	{ "leave", ANY_PASS | ANY_INGRESS, any, .run = leave, .guards = copied_fixes },
+	{ "leave-unread", ANY_INGRESS, any, .run = leave_unread, .guards = copied_fixes },
+	{ "reinsert", ANY_PASS | ANY_INGRESS, any, .run = reinsert, .with = { .two_maps = true },
+	  .guards = copied_fixes },
+	{ "move", ANY_PASS, any, .run = move },
+	{ "two-queues", MSG_INGRESS, tcp, .run = two_queues, .guards = order_fixes },
+	{ "blocked-send", ANY_PASS, streams, .run = blocked_send },
+	{ "blocked-send-left", ANY_PASS, streams, .run = blocked_send_left },
+	{ "blocked-send-back", ANY_PASS, streams, .run = blocked_send_back },
+};
+
+static bool describe(unsigned int i, struct subtest *sub)
+{
+	return scenario_describe(scenarios, ARRAY_SIZE(scenarios), i, sub);
+}
+
+static void run(unsigned int i)
+{
+	scenario_run(scenarios, ARRAY_SIZE(scenarios), i);
+}
+
+DEFINE_TEST(sockmap_native, describe, run);
