@@ -7,9 +7,13 @@
 #   make check-vm  all tests of vmtest.sh: every kernel, bisect, arm64
 #   make arm64     build .output/arm64/test_progs with Debian's cross compiler
 #   make deps      only install what is missing (Debian; as root)
+#   make install   programs, man pages and completion below PREFIX (/usr/local) in DESTDIR
+#   make deb       a Debian package of the same, in .output/
 #
 # V=1 shows the commands, CC=clang builds with clang. All that is generated is in .output/; a new file
 # in progs/, prog_tests/ or harness/ is picked up by itself.
+
+VERSION	:= 0.1
 
 ARCH	?= native
 ifeq ($(ARCH),arm64)
@@ -129,6 +133,44 @@ check-vm: deps arm64
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/check.sh vm
 
+# What --help says, with a frame.
+man: $(OUT)/test_progs.1 $(OUT)/vmtest.1
+
+HELP2MAN := ARGP_HELP_FMT=rmargin=100,header-col=0,opt-doc-col=40 \
+	help2man --no-info --no-discard-stderr --source=sockmap-tests --version-string=$(VERSION)
+
+$(OUT)/vmtest: vmtest.sh
+	$(Q)ln -sfn ../$< $@
+
+$(OUT)/%.1: docs/man/%.h2m $(OUT)/% vmtest.sh
+	$(call say,MAN,$@)
+	$(Q)$(HELP2MAN) --include=$< --output=$@ $(OUT)/$*
+
+PREFIX	?= /usr/local
+LIBEXEC	:= $(PREFIX)/lib/sockmap-tests
+INSTALL	:= install -D -t $(DESTDIR)
+
+# vmtest.sh finds the rest beside itself; the commands are links to both.
+install: all man
+	$(Q)$(INSTALL)$(LIBEXEC) test_progs vmtest.sh $(OUT)/init $(OUT)/vmwatch
+	$(Q)$(INSTALL)$(LIBEXEC)/vm $(wildcard vm/*.sh)
+	$(Q)$(INSTALL)$(LIBEXEC)/vm -m 644 $(wildcard vm/splats.* vm/*.config)
+	$(Q)$(INSTALL)$(LIBEXEC)/vm/expect -m 644 $(wildcard vm/expect/*)
+	$(Q)mkdir -p $(DESTDIR)$(PREFIX)/bin
+	$(Q)ln -sfn ../lib/sockmap-tests/test_progs $(DESTDIR)$(PREFIX)/bin/test_progs
+	$(Q)ln -sfn ../lib/sockmap-tests/vmtest.sh $(DESTDIR)$(PREFIX)/bin/vmtest
+	$(Q)$(INSTALL)$(PREFIX)/share/man/man1 -m 644 $(OUT)/test_progs.1 $(OUT)/vmtest.1
+	$(Q)$(INSTALL)$(PREFIX)/share/doc/sockmap-tests -m 644 README.md $(wildcard docs/*.md)
+	$(Q)install -D -m 644 completion/sockmap-tests.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/test_progs
+	$(Q)ln -sfn test_progs $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmtest
+
+deb:
+	$(Q)scripts/deps.sh build man
+	$(Q)rm -rf $(OUT)/deb
+	$(Q)$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(CURDIR)/$(OUT)/deb
+	$(Q)scripts/deb.sh $(VERSION) $(OUT)/deb $(OUT)
+
 format:
 	clang-format -i $(wildcard *.[ch] */*.[ch] */*/*.[ch])
 
@@ -138,4 +180,4 @@ clean:
 -include $(OBJS:.o=.d) $(WATCH_OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(CASE_OBJS:.o=.d) $(SKELS:.skel.h=.bpf.d)
 .PRECIOUS: $(OUT)/%.bpf.o
 .DELETE_ON_ERROR:
-.PHONY: all selftests deps run run-vm arm64 check check-vm format clean
+.PHONY: all selftests man install deb deps run run-vm arm64 check check-vm format clean

@@ -17,7 +17,7 @@
 set -u -o pipefail
 
 readonly PROG=${0##*/}
-HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P) || exit 7
+HERE=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")") || exit 7
 readonly HERE
 
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || { echo "$PROG: bash 5.1 or newer is needed" >&2; exit 7; }
@@ -68,7 +68,7 @@ usage() {
 	      --modules HOW     auto or none [auto]
 	Tests:
 	      --bin FILE        static test binary [test_progs]
-	      --add FILE[:DEST] a file for the guest
+	      --add FILE[:DEST]   a file for the guest
 	      --env NAME=VALUE, --sysctl NAME=VALUE   for the guest
 	      --no-xfail        do not consult vm/expect, where known failures of stock kernels are
 	      --write-expect FILE   draft such a list from this run
@@ -90,7 +90,7 @@ usage() {
 	      --invert          look for the first good commit
 	      --bisect-check GOOD BAD   are both ends what they should be?
 	Output:
-	  -o DIR                directory for the logs [.output/vm/KERNEL]
+	  -o DIR                directory for the logs [${logs_dir/#"$PWD/"/}/KERNEL]
 	  -q, --quiet           show the tests' output only if the verdict is bad
 	  -v, --verbose         show the kernel's console too (stderr)
 	      --keep            keep the scratch directory
@@ -106,9 +106,19 @@ usage() {
 	processors. Files that they name (-d @FILE) are put into the guest; the file of -J comes back
 	out of it.
 
-	Exit status: 0 pass; 1 fail; 2 usage; 3 the kernel crashed; 4 hang; 5 passed, but a kernel
-	splat; 6 the kernel did not boot; 7 trouble on this side (QEMU, disk); 8 untestable (it does
-	not build, or lacks what the tests need); 77 all skipped; 124 timeout; 130 interrupted.
+	Exit status:
+	  0     pass
+	  1     fail
+	  2     usage
+	  3     the kernel crashed
+	  4     hang
+	  5     passed, but with a splat in the kernel's log
+	  6     the kernel did not boot
+	  7     trouble on this side: QEMU, disk
+	  8     untestable: it does not build, or lacks what the tests need
+	  77    all skipped
+	  124   timeout
+	  130   interrupted
 
 	Environment: QEMU names another QEMU; KBUILD_OUTPUT, CC, LLVM and the like are the build's.
 	USAGE
@@ -248,7 +258,7 @@ interrupted() {
 print_command() {
 	find_kernel "${kernels[0]}"
 	choose_accel
-	nonce=NONCE out=${out:-$HERE/.output/vm/$name}
+	nonce=NONCE out=${out:-$logs_dir/$name}
 	qemu_command
 	printf '%q ' "${machine[@]}" "${ports[@]}"
 	echo
@@ -270,7 +280,10 @@ main() {
 	case $mode in
 	doctor) doctor ;;
 	list-kernels) exec "$HERE/vm/fetch-kernel.sh" --arch "$deb_arch" --list ;;
-	self-test) exec "$HERE/tests/vmtest.sh" ;;
+	self-test)
+		[[ -x $HERE/tests/vmtest.sh ]] || die USAGE "--self-test needs the source tree"
+		exec "$HERE/tests/vmtest.sh"
+		;;
 	esac
 	find_qemu
 	check_binary

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# deps.sh build|vm|kernel|arm64|check...: install the Debian packages that these need and that are missing.
-# Does nothing, and needs no root, where all of them are there.
+# deps.sh build|vm|kernel|arm64|man|check...: install the Debian packages that these need and that are
+# missing. Does nothing, and needs no root, where all of them are there.
+# deps.sh --print vm...: only name them.
 set -eu -o pipefail
 
 packages_for() {
@@ -14,11 +15,12 @@ packages_for() {
 	vm) echo qemu-system-x86 cpio kmod xz-utils zstd util-linux curl ;;
 	kernel) echo gcc make flex bison bc libelf-dev libssl-dev dwarves ;;
 	arm64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm ;;
+	man) echo help2man ;;
 	# flex, bison and bc: the tests of --build do not build a kernel, but are asked for them.
 	check) echo shellcheck clang-format python3 util-linux procps git busybox-static binutils flex bison bc \
-		gnupg curl ;;
+		gnupg curl help2man mandoc ;;
 	*)
-		echo "deps.sh: what is \"$1\"? (build, vm, kernel, arm64, check)" >&2
+		echo "deps.sh: what is \"$1\"? (build, vm, kernel, arm64, man, check)" >&2
 		exit 64
 		;;
 	esac
@@ -31,6 +33,13 @@ is_installed() {
 main() {
 	local set package missing=()
 
+	if [[ ${1-} == --print ]]; then
+		shift
+		for set; do
+			packages_for "$set"
+		done
+		return
+	fi
 	if ! command -v dpkg-query >/dev/null; then
 		echo "deps.sh: not a Debian system: assuming that what is needed is there" >&2
 		return

@@ -100,6 +100,7 @@ check_all() {
 	suite "unit tests" .output/unit
 	suite "the harness" tests/harness.sh
 	suite "sockmap tests on this kernel" natively
+	suite "installation" tests/install.sh
 	suite "fetching kernels" tests/fetch.sh
 	suite "vmtest.sh" tests/vmtest.sh
 	suite "git bisect run" tests/bisect.sh

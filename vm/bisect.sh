@@ -154,7 +154,7 @@ run_step() {
 
 bisect_step() {
 	tree_arg=${kernels[0]}
-	out=${out:-$HERE/.output/vm/bisect}
+	out=${out:-$logs_dir/bisect}
 	refuse_own_tree
 	enter_session
 	run_step
@@ -171,7 +171,7 @@ bisect_check() {
 	git -C "$top" diff --quiet HEAD 2>/dev/null || die USAGE "$top has changes that are not committed"
 	refuse_own_tree
 	head=$(git -C "$top" symbolic-ref -q --short HEAD || git -C "$top" rev-parse HEAD)
-	dir=${out:-$HERE/.output/vm/bisect-check}
+	dir=${out:-$logs_dir/bisect-check}
 	restore=(git -C "$top" checkout -q "$head" --)
 	check_end "$want_good" good "$dir/good" || fine=''
 	check_end "$want_bad" bad "$dir/bad" || fine=''

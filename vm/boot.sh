@@ -46,7 +46,7 @@ read_facts() {
 prepare_output() {
 	local file
 
-	out=${out:-$HERE/.output/vm/$name}
+	out=${out:-$logs_dir/$name}
 	mkdir -p "$out" 2>/dev/null || die INFRA "cannot create $out"
 	out=$(cd "$out" && pwd -P) || die INFRA "cannot enter $out"
 	exec {lock}>"$out/.lock" || die INFRA "cannot write to $out"
@@ -67,10 +67,10 @@ prepare_output() {
 
 # Sets built_image. A tree that does not build, or not with what the tests need, has no verdict.
 build_kernel() {
-	local args=(--log "${out:-$HERE/.output/vm}/build.log" --arch "$arch")
+	local args=(--log "${out:-$logs_dir}/build.log" --arch "$arch")
 
 	[[ -d $1 ]] || die USAGE "--build needs a kernel tree; -k is \"$1\""
-	mkdir -p "${out:-$HERE/.output/vm}" || die INFRA "cannot create $out"
+	mkdir -p "${out:-$logs_dir}" || die INFRA "cannot create $out"
 	[[ ! $debug ]] || args+=(--debug)
 	[[ ! $build_target ]] || args+=(--target "$build_target")
 	[[ ! $base_config ]] || args+=(--base "$base_config")
@@ -129,7 +129,7 @@ boot_once() {
 	watch_options
 	[[ ! $gdb ]] || say "waiting for: gdb ${vmlinux:-VMLINUX} -ex 'target remote $out/gdb.sock'"
 	rm -f "$tmp/facts"
-	"$HERE/$host_dir/vmwatch" "${watch[@]}" -- "${machine[@]}" "${ports[@]}" <&0 &
+	"$host_dir/vmwatch" "${watch[@]}" -- "${machine[@]}" "${ports[@]}" <&0 &
 	child=$!
 	wait "$child"
 	code=$?

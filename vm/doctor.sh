@@ -52,7 +52,7 @@ check_tools() {
 check_programs() {
 	local file
 
-	for file in "$bin" "$HERE/$out_dir/init" "$HERE/$host_dir/vmwatch"; do
+	for file in "$bin" "$out_dir/init" "$host_dir/vmwatch"; do
 		if [[ -x $file ]]; then
 			line ok "$file"
 		else

@@ -256,10 +256,10 @@ stage_shell() {
 }
 
 init_binary() {
-	local init=$HERE/$out_dir/init
+	local init=$out_dir/init
 
 	if [[ ! -x $init || $HERE/vm/init.c -nt $init ]]; then
-		make -s -C "$HERE" ${make_args[@]+"${make_args[@]}"} "$out_dir/init" >&2 ||
+		make -s -C "$HERE" ${make_args[@]+"${make_args[@]}"} "${init#"$HERE/"}" >&2 ||
 			die INFRA "cannot build $init"
 	fi
 	printf '%s\n' "$init"

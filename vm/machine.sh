@@ -4,8 +4,13 @@
 #
 # The machine: which accelerator, and QEMU's command line.
 
-# Where the programs are that run on this side.
-readonly host_dir=.output
+# Where what is compiled is, and the logs go: below .output in a source tree. Where `make install` put
+# all this, programs are beside vmtest.sh, and nobody can write there.
+if [[ -e $HERE/Makefile ]]; then
+	readonly host_dir=$HERE/.output logs_dir=$HERE/.output/vm
+else
+	readonly host_dir=$HERE logs_dir=${XDG_STATE_HOME:-${HOME-}/.local/state}/sockmap-tests/vm
+fi
 
 # What differs between architectures.
 use_arch() {
@@ -13,13 +18,13 @@ use_arch() {
 	x86_64 | amd64)
 		arch=x86_64 deb_arch=amd64 elf_machine=62 tree_image=arch/x86/boot/bzImage
 		qemu_default=qemu-system-x86_64 qemu_package=qemu-system-x86
-		out_dir=.output make_args=() make_hint=make bin_default=$HERE/test_progs
+		out_dir=$host_dir make_args=() make_hint=make bin_default=$HERE/test_progs
 		;;
 	arm64 | aarch64)
 		arch=arm64 deb_arch=arm64 elf_machine=183 tree_image=arch/arm64/boot/Image
 		qemu_default=qemu-system-aarch64 qemu_package=qemu-system-arm
-		out_dir=.output/arm64 make_args=(ARCH=arm64) make_hint="make ARCH=arm64"
-		bin_default=$HERE/.output/arm64/test_progs
+		out_dir=$host_dir/arm64 make_args=(ARCH=arm64) make_hint="make ARCH=arm64"
+		bin_default=$out_dir/test_progs
 		;;
 	*) die USAGE "--arch is x86_64 or arm64" ;;
 	esac

@@ -53,7 +53,7 @@ run_matrix() {
 	local i=0 printed=0 pid rc
 	local -a row_dir=() row_pid=() row_code=() directories=()
 
-	out=${out:-$HERE/.output/vm}
+	out=${out:-$logs_dir}
 	for ((i = 0; i < ${#kernels[@]}; i++)); do
 		row_directory "${kernels[i]}" "row_dir[$i]"
 	done
