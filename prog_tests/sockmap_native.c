@@ -7,15 +7,18 @@
  *				whichever way the reader waits
  *	before-insertion	data that came before the socket was in a map is read then
  *	early-and-late		the same, and more has come before that is read
- *	leave			all that came through the program is read; the socket leaves the
- *map, and its stream goes on, to its end, at the right byte
- *	leave-unread		the socket leaves the map with redirected data unread: it is gone,
- *and nothing else is reinsert		in and out of the map, many times move
- *between a map with a program and one without: the program gets what comes while the socket is in
- *its map, and that only two-queues		data of its own waits, and data is redirected: that
- *is read first blocked-send		a sender that waits for buffer space, and has a program that
- *looks at what it receives, goes on when there is space blocked-send-left	the same after the
- *socket has left the map blocked-send-back	and when it is in the map again
+ *	leave			all that came through the program is read; the socket leaves the map,
+ *				and its stream goes on, to its end, at the right byte
+ *	leave-unread		the socket leaves the map with redirected data unread: it is gone, and
+ *				nothing else is
+ *	reinsert		in and out of the map, many times
+ *	move			between a map with a program and one without: the program gets what
+ *				comes while the socket is in its map, and that only
+ *	two-queues		data of its own waits, and data is redirected: that is read first
+ *	blocked-send		a sender that waits for buffer space, and has a program that looks at
+ *				what it receives, goes on when there is space
+ *	blocked-send-left	the same after the socket has left the map
+ *	blocked-send-back	and when it is in the map again
  */
 #include <errno.h>
 #include <poll.h>
@@ -51,7 +54,7 @@ static bool insert(struct bpf_map *map, uint32_t key, int fd)
 			bpf_map__name(map));
 }
 
-static bool delete (struct bpf_map *map, uint32_t key)
+static bool remove_key(struct bpf_map *map, uint32_t key)
 {
 	return CHECK_OK(socket_map_delete(bpf_map__fd(map), key), "delete from %s",
 			bpf_map__name(map));
@@ -119,8 +122,8 @@ static bool check_native_both_ways(const struct sock_pair *pair)
 
 static bool remove_target(struct topology *t)
 {
-	return t->redirect->pass ? delete (program_map(t), KEY_IN)
-				 : delete (t->skel->maps.out_map, KEY_OUT);
+	return t->redirect->pass ? remove_key(program_map(t), KEY_IN)
+				 : remove_key(t->skel->maps.out_map, KEY_OUT);
 }
 
 static bool insert_target(struct topology *t)
@@ -171,7 +174,7 @@ static void plain(struct topology *t)
 		    !check_wakes(t->in.mapped, t->in.peer, how))
 			return;
 	}
-	if (delete (map, 0) && delete (map, 1))
+	if (remove_key(map, 0) && remove_key(map, 1))
 		check_native_both_ways(&t->in);
 }
 
@@ -250,8 +253,8 @@ static void move(struct topology *t)
 	/* Without: in the other map, then in both, in its own one, in both, in the other one. */
 	if (remove_target(t) && insert(plain_map, 0, t->target) &&
 	    check_unseen(t->sender, t->target, 31) && insert(map, KEY_IN, t->target) &&
-	    check_through(t, 32) && delete (plain_map, 0) && check_through(t, 33) &&
-	    insert(plain_map, 0, t->target) && check_through(t, 34) && delete (map, KEY_IN) &&
+	    check_through(t, 32) && remove_key(plain_map, 0) && check_through(t, 33) &&
+	    insert(plain_map, 0, t->target) && check_through(t, 34) && remove_key(map, KEY_IN) &&
 	    check_unseen(t->sender, t->target, 35) && topology_check_verdicts(t))
 		check_unseen(t->target, t->sender, 36);
 }

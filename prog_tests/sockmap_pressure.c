@@ -4,8 +4,8 @@
  * it has to come out, once, in order, as soon as there is room, and no more than there is room for.
  *
  *	volume			much more than buffers hold, with a reader that keeps up
- *	unread			a small receive buffer, and nobody reads: the target is charged for
- *no more than its buffer and one skb; then all of it is read
+ *	unread			a small receive buffer, and nobody reads: the target is charged for no
+ *				more than its buffer and one skb; then all of it is read
  *	unsent			the same with the send buffer of a target whose peer does not read
  *	many			many small messages before the first read
  *	half-read		a part of a message is read; what FIONREAD says then; close

@@ -2,17 +2,18 @@
 /*
  * Ends of connections, and data that is on its way when they end.
  *
- *	fin-behind-data		the stream that the target reads ends behind redirected or passed
- *data: the data, the end of the stream, and the end again native-behind-data	the same with data
- *of the target's own connection in between reset-behind-data	likewise, but the connection is
- *reset: the data, ECONNRESET, the end
- *	source-closed		both ends of the incoming connection are gone before the data is
- *read source-shut		the incoming connection ends: the target hears nothing of it
- *	mapped-shut		the socket with the program has shut its own direction: the other
- *lives target-closed		the target is closed: data is dropped, or refused target-shut
- *the target was shut for sending: EPIPE, once and again target-gone		the other end of the
- *target is closed late-data		data is redirected to a target that has seen its end of the
- *stream zero-length		recv(2) of no bytes, with data queued
+ *	fin-behind-data		the stream that the target reads ends behind redirected or passed data:
+ *				the data, the end of the stream, and the end again
+ *	native-behind-data	the same with data of the target's own connection in between
+ *	reset-behind-data	likewise, but the connection is reset: the data, ECONNRESET, the end
+ *	source-closed		both ends of the incoming connection are gone before the data is read
+ *	source-shut		the incoming connection ends: the target hears nothing of it
+ *	mapped-shut		the socket with the program has shut its own direction: the other lives
+ *	target-closed		the target is closed: data is dropped, or refused
+ *	target-shut		the target was shut for sending: EPIPE, once and again
+ *	target-gone		the other end of the target is closed
+ *	late-data		data is redirected to a target that has seen the end of its stream
+ *	zero-length		recv(2) of no bytes, with data queued
  */
 #include <errno.h>
 #include <poll.h>
