@@ -69,6 +69,8 @@ usage() {
 	Tests:
 	      --bin FILE        static test binary [test_progs]
 	      --add FILE[:DEST]   a file for the guest
+	      --collect PATH:FILE   when the tests are through, PATH of the guest becomes FILE here; of
+	                        a directory, a tar
 	      --env NAME=VALUE, --sysctl NAME=VALUE   for the guest
 	      --no-xfail        do not consult vm/expect, where known failures of stock kernels are
 	      --write-expect FILE   draft such a list from this run
@@ -178,6 +180,7 @@ set_option() {
 	--modules) one_of auto none && module_mode=$value ;;
 	--bin) needed && bin=$value ;;
 	--add) needed && add_guest_file "${value%%:*}" "${value#*:}" ;;
+	--collect) needed && collect_guest_file "$value" ;;
 	--env) assignment && guest_env+=("$value") ;;
 	--sysctl) assignment && guest_sysctls+=("$value") ;;
 	--write-expect) needed && test_args+=(--write-expect "$value") && use_expect='' ;;

@@ -249,6 +249,7 @@ test_output() {
 	row environment 0 '' environment_arrives
 	row arguments 0 '' arguments_arrive
 	row files 0 '' files_travel
+	row tree 0 '' tree_comes_back
 	check quiet quiet_is_quiet
 }
 
@@ -286,6 +287,18 @@ files_travel() {
 	vmtest -- -J "$back" copy "@$in" to "$back" && cmp "$in" "$back" && cmp "$in" "$dir/out/results.json"
 }
 
+# A directory of the guest comes back whole, a path of more than 100 characters among others.
+tree_comes_back() {
+	local deep
+
+	deep=$(printf '/d%.0s' {1..60})
+	vmtest --add "$dir/a b/in:/tree/a" --add "$dir/results:/tree$deep/b" --collect "/tree:$dir/a b/tree.tar" \
+		--collect "/tree/a:$dir/a b/one" -- exit=0 || return 99
+	mkdir -p "$dir/unpacked" && tar -C "$dir/unpacked" -xf "$dir/a b/tree.tar" || return 98
+	cmp "$dir/a b/in" "$dir/unpacked/tree/a" && cmp "$dir/results" "$dir/unpacked/tree$deep/b" &&
+		cmp "$dir/a b/in" "$dir/a b/one" && [[ $(find "$dir/unpacked" -type f | wc -l) == 2 ]]
+}
+
 # ---- What the host lacks -------------------------------------------------------------------------
 
 test_host() {
@@ -297,6 +310,8 @@ test_host() {
 	row bad-option 2 'unknown option' vmtest --nonsense
 	row no-value 2 'needs a value' vmtest --smp
 	row bad-number 2 'needs a number' vmtest --mem=64
+	row bad-collect 2 'absolute path' vmtest --collect results
+	row collect-nowhere 2 'cannot write to' vmtest --collect /a:/nowhere/b
 	row bad-accel 2 'auto kvm tcg' vmtest --accel fast
 	row bad-regex 128 'not a regular expression' vmtest --bisect --match '('
 	row match-alone 2 'go with --bisect' vmtest --match x

@@ -20,8 +20,8 @@
  *   /args     arguments of test_progs, each ended by a NUL
  *   /env      more for its environment, NAME=VALUE, each ended by a NUL
  *   /modules  modules to load, in that order, one path a line
- *   /collect  files to hand back: a name and a path, each ended by a NUL
- *   /shell    a command to run on the tests' port instead of the tests, each word ended by a NUL
+ *   /collect  files to hand back: a name and a path, each ended by a NUL; a directory comes as a
+ * tar /shell    a command to run on the tests' port instead of the tests, each word ended by a NUL
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -29,6 +29,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -504,10 +505,97 @@ static void send_blob(const char *name, const struct blob *b)
 	free(packed);
 }
 
+/* POSIX tar: a header of 512 bytes, and contents filled up to a multiple of that. */
+#define TAR_BLOCK 512
+
+struct tar_header {
+	char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type;
+	char linkname[100], magic[6], version[2], uname[32], gname[32], devmajor[8], devminor[8];
+	char prefix[155], unused[12];
+};
+
+_Static_assert(sizeof(struct tar_header) == TAR_BLOCK, "no padding");
+
+/* The name without its leading slash, cut in two at one where it is long. False: too long. */
+static bool tar_name(struct tar_header *h, const char *path)
+{
+	const char *name = path + strspn(path, "/"), *cut = name;
+
+	while (cut && strlen(cut) > sizeof(h->name)) {
+		cut = strchr(cut, '/');
+		cut = cut ? cut + 1 : NULL;
+	}
+	if (!cut || (size_t)(cut - name) > sizeof(h->prefix))
+		return false;
+	memcpy(h->name, cut, strlen(cut));
+	if (cut > name)
+		memcpy(h->prefix, name, cut - name - 1);
+	return true;
+}
+
+static void tar_add(struct blob *tar, const char *path, const struct blob *contents)
+{
+	static const char zeros[TAR_BLOCK];
+	struct tar_header h = { .type = '0', .magic = "ustar", .version = { '0', '0' } };
+	unsigned int sum = 0;
+
+	if (!tar_name(&h, path)) {
+		control("NOTE %s has too long a name", path);
+		return;
+	}
+	snprintf(h.mode, sizeof(h.mode), "%07o", 0644);
+	snprintf(h.uid, sizeof(h.uid), "%07o", 0);
+	snprintf(h.gid, sizeof(h.gid), "%07o", 0);
+	snprintf(h.size, sizeof(h.size), "%011zo", contents->len);
+	snprintf(h.mtime, sizeof(h.mtime), "%011o", 0);
+	memset(h.checksum, ' ', sizeof(h.checksum));
+	for (size_t i = 0; i < sizeof(h); i++)
+		sum += ((unsigned char *)&h)[i];
+	snprintf(h.checksum, sizeof(h.checksum), "%06o", sum);
+	blob_append(tar, (char *)&h, sizeof(h));
+	blob_append(tar, contents->data, contents->len);
+	blob_append(tar, zeros, -contents->len % TAR_BLOCK);
+}
+
+/* The regular files below a directory; for nftw(3), which has no argument for its user. */
+static struct blob *tar_of_tree;
+
+static int tar_visit(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	struct blob b;
+
+	(void)ftw;
+	if (type != FTW_F || !S_ISREG(st->st_mode))
+		return 0;
+	b = read_file(path);
+	if (b.data)
+		tar_add(tar_of_tree, path, &b);
+	free(b.data);
+	return 0;
+}
+
+static void send_tree(const char *name, const char *path)
+{
+	static const char end[2 * TAR_BLOCK];
+	struct blob tar = {};
+
+	tar_of_tree = &tar;
+	nftw(path, tar_visit, 16, FTW_PHYS);
+	blob_append(&tar, end, sizeof(end));
+	send_blob(name, &tar);
+	free(tar.data);
+}
+
 static void send_file(const char *name, const char *path)
 {
-	struct blob b = read_file(path);
+	struct blob b = {};
+	struct stat st;
 
+	if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
+		send_tree(name, path);
+		return;
+	}
+	b = read_file(path);
 	if (b.data)
 		send_blob(name, &b);
 	free(b.data);

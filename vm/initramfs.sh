@@ -55,6 +55,12 @@ add_guest_file() {
 	guest_files[$where]=$file
 }
 
+collect_guest_file() {
+	[[ $1 == /*:?* ]] || die USAGE "--collect needs an absolute path of the guest, a colon and a file"
+	check_output_file "${1#*:}"
+	collected[${1%%:*}]=${1#*:}
+}
+
 # A list may hold several files, "-d @one,name,@two", and may be part of its option, "--deny=@one".
 find_input_files() {
 	local arg part
@@ -71,13 +77,19 @@ find_input_files() {
 	done
 }
 
+check_output_file() {
+	local dir
+
+	[[ ! -d $1 ]] || die USAGE "$1 is a directory"
+	dir=$(dirname -- "$1")
+	[[ -d $dir && -w $dir ]] || die USAGE "cannot write to $dir"
+}
+
 add_output_file() {
-	local file=$1 dir
+	local file=$1
 
 	[[ $file && $file != - ]] || return 0
-	[[ ! -d $file ]] || die USAGE "$file is a directory"
-	dir=$(dirname -- "$file")
-	[[ -d $dir && -w $dir ]] || die USAGE "cannot write to $dir"
+	check_output_file "$file"
 	collected[$(guest_path "$file")]=$file
 	[[ $2 != -J && $2 != --json-summary ]] || results_path=$(guest_path "$file")
 }
