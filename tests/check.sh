@@ -101,6 +101,7 @@ check_all() {
 	suite "the harness" tests/harness.sh
 	suite "sockmap tests on this kernel" natively
 	suite "installation" tests/install.sh
+	suite "documentation" tests/docs.sh
 	suite "coverage" tests/coverage.sh
 	suite "fetching kernels" tests/fetch.sh
 	suite "vmtest.sh" tests/vmtest.sh
