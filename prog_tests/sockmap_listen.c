@@ -419,13 +419,16 @@ static void test_accept_before_delete(const struct env *env)
 
 /* ---- Races ----------------------------------------------------------------------------------- */
 
+/* What a race is given, on a kernel that checks so much that it gets through few rounds. */
+#define RACE_NS 5000000000ull
+
 /* A thread does something to a socket again and again, while the subtest inserts and deletes it. */
 struct racer {
 	int fd;
 	const struct sock_kind *kind;
 	int (*step)(struct racer *racer); /* 0 or -errno */
-	unsigned int rounds;
-	unsigned int done; /* rounds, when the thread has ended */
+	unsigned int rounds;		  /* at most, or RACE_NS */
+	unsigned int done;		  /* rounds, when the thread has ended */
 	int err;
 	atomic_bool ended;
 };
@@ -433,11 +436,12 @@ struct racer {
 static void *race(void *arg)
 {
 	struct racer *racer = arg;
+	uint64_t end = now_ns() + RACE_NS;
 
-	while (racer->done < racer->rounds && !racer->err) {
+	do {
 		racer->err = racer->step(racer);
 		racer->done += !racer->err;
-	}
+	} while (!racer->err && racer->done < racer->rounds && now_ns() < end);
 	atomic_store(&racer->ended, true);
 	return NULL;
 }
@@ -445,8 +449,9 @@ static void *race(void *arg)
 static void finish_race(pthread_t thread, const struct racer *racer)
 {
 	pthread_join(thread, NULL);
-	CHECK_OK(racer->err, "what the other thread does");
-	CHECK_EQ(racer->done, racer->rounds, "rounds of the other thread");
+	if (CHECK_OK(racer->err, "what the other thread does") && racer->done < racer->rounds)
+		note("%u rounds of %u, since that took %llu s", racer->done, racer->rounds,
+		     RACE_NS / 1000000000);
 }
 
 /* After all that, the listener does what listeners do. */
