@@ -38,7 +38,12 @@ void track_bpf_object(const struct bpf_object *obj)
 
 int socket_map_create(enum bpf_map_type type)
 {
-	int fd = bpf_map_create(type, "sockets", sizeof(uint32_t), sizeof(uint64_t), 2, NULL);
+	return socket_map_create_sized(type, sizeof(uint32_t), 2);
+}
+
+int socket_map_create_sized(enum bpf_map_type type, uint32_t key_size, uint32_t max_entries)
+{
+	int fd = bpf_map_create(type, "sockets", key_size, sizeof(uint64_t), max_entries, NULL);
 
 	if (fd < 0)
 		return -errno;

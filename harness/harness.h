@@ -137,6 +137,9 @@ void track_bpf_object(const struct bpf_object *obj);
 /* A SOCKMAP or SOCKHASH with room for two sockets, keys of 4 and values of 8 bytes, or -errno. */
 int socket_map_create(enum bpf_map_type type);
 
+/* The same with keys of that many bytes and room for that many sockets. */
+int socket_map_create_sized(enum bpf_map_type type, uint32_t key_size, uint32_t max_entries);
+
 /* Put a socket into a map, take it out, look up its cookie; 0 or -errno. flags: BPF_NOEXIST, ... */
 int socket_map_update(int map_fd, uint32_t key, int fd, uint64_t flags);
 int socket_map_delete(int map_fd, uint32_t key);
