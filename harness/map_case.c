@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "harness/leak.h"
 #include "harness/map_case.h"
@@ -14,11 +15,12 @@ static const struct {
 	{ "sockhash", BPF_MAP_TYPE_SOCKHASH, FEAT_SOCKHASH },
 };
 
-const char *const mappable_kinds[] = {
-	"tcp4",	       "tcp6",	     "udp4",	     "udp6",
-	"unix_stream", "unix_dgram", "vsock_stream", "vsock_seqpacket",
-	NULL,
-};
+#define MAPPABLE_KINDS                                                               \
+	"tcp4", "tcp6", "udp4", "udp6", "unix_stream", "unix_dgram", "vsock_stream", \
+		"vsock_seqpacket"
+
+const char *const mappable_kinds[] = { MAPPABLE_KINDS, NULL };
+const char *const all_kinds[] = { MAPPABLE_KINDS, "unix_seqpacket", NULL };
 
 /* ---- The plan -------------------------------------------------------------------------------- */
 
@@ -35,6 +37,8 @@ static bool find_case(const struct map_case *table, size_t n, unsigned int i, un
 			if (c->only && c->only != maps[*map].type)
 				continue;
 			for (; *kind; kind++) {
+				if (c->fits && !c->fits(c, sock_kind(*kind)))
+					continue;
 				if (i-- > 0)
 					continue;
 				*env = (struct map_env){
@@ -45,6 +49,15 @@ static bool find_case(const struct map_case *table, size_t n, unsigned int i, un
 				return true;
 			}
 		}
+	}
+	return false;
+}
+
+static bool is_mappable(const struct sock_kind *kind)
+{
+	for (const char *const *name = mappable_kinds; *name; name++) {
+		if (strcmp(*name, kind->name) == 0)
+			return true;
 	}
 	return false;
 }
@@ -63,7 +76,7 @@ bool map_case_describe(const struct map_case *table, size_t n, unsigned int i, s
 	if (env.kind) {
 		subtest_dim(sub, "socket", env.kind->name);
 		sub->needs |= feature_bit(feature_of_kind(FEAT_SOCKET, env.kind));
-		if (!env.c->any_socket)
+		if (is_mappable(env.kind))
 			sub->needs |= feature_bit(feature_of_kind(FEAT_INSERT, env.kind));
 	}
 	sub->guards = env.c->guards;

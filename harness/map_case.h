@@ -19,10 +19,12 @@ struct map_case {
 	const char *name;
 	const char *const *kinds; /* names, ends with NULL; NULL: it is about no kind of socket */
 	void (*run)(const struct map_env *env);
-	unsigned int value;	  /* whatever tells cases with the same function apart */
+	unsigned int value; /* whatever tells cases with the same function apart */
+	const void *data;   /* likewise */
+	/* Whether there is such a case with this kind; NULL: with all. */
+	bool (*fits)(const struct map_case *c, const struct sock_kind *kind);
 	enum bpf_map_type only;	  /* in a map of this type; 0: of either */
-	bool any_socket;	  /* whether or not this kind can be put into a map */
-	feature_set needs;	  /* besides the map, and sockets in it */
+	feature_set needs;	  /* besides the map, and sockets in it, if it takes them */
 	const struct fix *guards; /* ends with an empty entry; NULL: none */
 };
 
@@ -37,8 +39,9 @@ struct map_env {
 bool map_case_describe(const struct map_case *table, size_t n, unsigned int i, struct subtest *sub);
 void map_case_run(const struct map_case *table, size_t n, unsigned int i);
 
-/* All kinds that a map takes; for a table's kinds. */
+/* For a table's kinds: those that a map takes, and all. */
 extern const char *const mappable_kinds[];
+extern const char *const all_kinds[];
 
 static inline bool is_hash(const struct map_env *env)
 {
