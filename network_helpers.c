@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -29,6 +30,14 @@
 #define VSOCK_REMEDY "CONFIG_VSOCKETS_LOOPBACK; modprobe vsock_loopback"
 
 unsigned int io_timeout_ms = 10000;
+
+void (*socket_observer)(enum socket_moment moment, int fd, int64_t value, unsigned int more);
+
+static void observe(enum socket_moment moment, int fd, int64_t value, unsigned int more)
+{
+	if (socket_observer)
+		socket_observer(moment, fd, value, more);
+}
 
 const struct sock_kind sock_kinds[] = {
 	{ "tcp4", AF_INET, SOCK_STREAM, "CONFIG_INET" },
@@ -267,14 +276,26 @@ static int make_stream_pair(const struct sock_kind *kind, struct sock_pair *pair
 	return 0;
 }
 
-int make_pair(const struct sock_kind *kind, struct sock_pair *pair)
+static int make_pair_of(const struct sock_kind *kind, struct sock_pair *pair)
 {
-	pair->kind = kind;
 	if (kind->family == AF_UNIX)
 		return make_unix_pair(kind, pair);
 	if (kind->type == SOCK_DGRAM)
 		return make_dgram_pair(kind, pair);
 	return make_stream_pair(kind, pair);
+}
+
+int make_pair(const struct sock_kind *kind, struct sock_pair *pair)
+{
+	int err;
+
+	pair->kind = kind;
+	err = make_pair_of(kind, pair);
+	if (err)
+		return err;
+	observe(SOCKET_IS_MAPPED, pair->mapped, 0, 0);
+	observe(SOCKET_IS_PEER, pair->peer, 0, 0);
+	return 0;
 }
 
 void close_pair(struct sock_pair *pair)
@@ -384,6 +405,7 @@ static ssize_t recv_blocking(struct reader *r)
 		usleep(1000);
 	n = n < 0 ? -errno : n;
 	r->woken_ns = now_ns();
+	observe(SOCKET_WAKES, rq->fd, 0, 0);
 	return n;
 }
 
@@ -397,6 +419,7 @@ static ssize_t wait_and_read(struct reader *r)
 	if (waits[rq->how].wait(r) < 0)
 		return -errno;
 	r->woken_ns = now_ns();
+	observe(SOCKET_WAKES, rq->fd, 0, 0);
 	n = recv(rq->fd, rq->buf, rq->len, rq->flags | MSG_DONTWAIT);
 	return n < 0 ? -errno : n;
 }
@@ -406,6 +429,7 @@ static void *reader_thread(void *arg)
 	struct reader *r = arg;
 	uint64_t one = 1;
 
+	prctl(PR_SET_NAME, "reader");
 	atomic_store(&r->tid, (int)syscall(SYS_gettid));
 	r->ret = wait_and_read(r);
 	/* Publishes ret and woken_ns, too. */
@@ -450,6 +474,7 @@ static bool wait_until_asleep(struct reader *r)
 	while (!reader_done(r, 0)) {
 		if (atomic_load(&r->tid) && reader_asleep(r)) {
 			atomic_store(&r->settled, true);
+			observe(SOCKET_SLEEPS, r->request.fd, r->request.how, 0);
 			return true;
 		}
 		if (now_ns() > deadline)
@@ -638,6 +663,9 @@ ssize_t reader_finish(struct reader *r, struct recv_report *report)
 	*report = (struct recv_report){ .how = r->request.how, .found_at = -1 };
 
 	if (!watch(r, report)) {
+		observe(SOCKET_READ, r->request.fd, -ETIME, report->fate);
+		if (report->fate == RECV_MISDIRECTED)
+			observe(SOCKET_HAS_IT, report->found_at, report->queued, 0);
 		reader_stop(r);
 		return -ETIME;
 	}
@@ -646,6 +674,7 @@ ssize_t reader_finish(struct reader *r, struct recv_report *report)
 	report->woken_ns = r->woken_ns;
 	if (ret < 0)
 		report->fate = ret == -EAGAIN ? RECV_SPURIOUS : RECV_ERROR;
+	observe(SOCKET_READ, r->request.fd, ret, report->fate);
 	reader_free(r);
 	return ret;
 }

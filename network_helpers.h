@@ -94,6 +94,21 @@ struct sock_pair {
 int make_pair(const struct sock_kind *kind, struct sock_pair *pair); /* 0 or -errno */
 void close_pair(struct sock_pair *pair);
 
+/*
+ * Who wants to know what becomes of the sockets, such as a trace: called when it happens, on the
+ * thread on which it happens. NULL: nobody.
+ */
+enum socket_moment {
+	SOCKET_IS_MAPPED, /* make_pair() made it, ... */
+	SOCKET_IS_PEER,	  /* ... and then this one */
+	SOCKET_SLEEPS,	  /* its reader is asleep; value: enum wait_method */
+	SOCKET_WAKES,	  /* its reader is back from the sleep */
+	SOCKET_READ,	  /* its reader is through; value: length or -errno, more: enum recv_fate */
+	SOCKET_HAS_IT,	  /* what was due elsewhere; value: length */
+};
+
+extern void (*socket_observer)(enum socket_moment moment, int fd, int64_t value, unsigned int more);
+
 /* FIONREAD: bytes that the next read can get, or -errno. */
 int bytes_readable(int fd);
 

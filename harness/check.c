@@ -47,8 +47,10 @@ static bool report(const struct check_site *site, bool ok, const char *detail, c
 	vsnprintf(text, sizeof(text), what, ap);
 	snprintf(line, sizeof(line), "%s:%d: %s: %s%s%s%s%s", site->file, site->line,
 		 ok ? "ok" : "FAIL", scope, *scope ? ": " : "", text, *detail ? ": " : "", detail);
-	if (!ok)
+	if (!ok) {
 		child_record_reason(line);
+		timeline_record(TL_FAILED, -1, 0, 0);
+	}
 	print_line(line);
 	return ok;
 }

@@ -64,6 +64,11 @@ void child_record_note(const char *text)
 	snprintf(notes + used, sizeof(self.page->notes) - used, "%s%s", used ? "\n" : "", text);
 }
 
+void child_record_send(void)
+{
+	atomic_store(&self.page->sent, true);
+}
+
 void child_record_wakeup(uint64_t ns)
 {
 	unsigned long long longest = atomic_load(&self.page->wakeup_ns);
@@ -161,6 +166,7 @@ void child_main(const struct child_config *config)
 	remember_log();
 	catch_crashes();
 	libbpf_set_print(print_libbpf);
+	timeline_start(config->timeline);
 
 	config->test->run(config->index);
 

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "harness/harness.h"
+#include "harness/timeline.h"
 
 #define CHILD_TEXT_MAX	 1024
 #define CHILD_IDS_MAX	 4096
@@ -29,6 +30,7 @@ struct child_page {
 	atomic_uint failed;
 	atomic_bool finished; /* run() returned, in the child itself */
 	atomic_bool skipped;
+	atomic_bool sent;	 /* anything, with what harness/traffic.h has for it */
 	atomic_ullong wakeup_ns; /* the longest */
 	atomic_bool has_reason;
 	char reason[CHILD_TEXT_MAX];	  /* of the first failed check */
@@ -47,6 +49,7 @@ struct child_config {
 	int verbosity; /* number of -v */
 	const struct test *test;
 	unsigned int index;
+	struct timeline_page *timeline; /* NULL: it is not traced */
 };
 
 /* Become the child that config describes; for a process that was just forked. */
@@ -58,6 +61,7 @@ bool child_owns_log(void);
 void child_count_check(bool ok);
 void child_record_reason(const char *text);
 void child_record_note(const char *text);
+void child_record_send(void);
 void child_record_wakeup(uint64_t ns);
 void child_skip(const char *text);
 

@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 
 #include "harness/harness.h"
+#include "harness/timeline.h"
 #include "harness/topology.h"
 #include "harness/traffic.h"
 #include "network_helpers.h"
@@ -140,11 +141,20 @@ static bool make_sockets(struct topology *t)
 	return CHECK_OK(t->out.mapped, "make the listener %s", r->out->name);
 }
 
+static void name_sockets(const struct topology *t)
+{
+	const int all[] = { t->in.mapped, t->in.peer, t->out.mapped, t->out.peer };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++)
+		timeline_name_socket(all[i], topology_name_of(t, all[i]));
+}
+
 static bool insert_sockets(struct topology *t)
 {
 	int out_map = bpf_map__fd(t->skel->maps.out_map);
 	int nop_map = bpf_map__fd(t->skel->maps.nop_map);
 
+	name_sockets(t);
 	return CHECK_OK(socket_map_update(out_map, KEY_OUT, t->out.mapped, BPF_NOEXIST),
 			"insert out.mapped") &&
 	       CHECK_OK(socket_map_update(topology_in_map(t), KEY_IN, t->in.mapped, BPF_NOEXIST),
@@ -200,6 +210,9 @@ const struct verdicts *topology_verdicts(const struct topology *t)
 
 void topology_expect(struct topology *t, int verdict, size_t len)
 {
+	bool passes = t->target >= 0 && t->target != t->out.mapped && t->target != t->out.peer;
+
+	timeline_expect(verdict, len, passes ? -1 : t->out.mapped, t->target);
 	t->count[verdict]++;
 	t->bytes[verdict] += len;
 }

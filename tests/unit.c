@@ -16,10 +16,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <linux/bpf.h>
+
 #include "harness/expect.h"
 #include "harness/known.h"
 #include "harness/plan.h"
 #include "harness/splat.h"
+#include "harness/timeline.h"
 #include "network_helpers.h"
 
 /* ---- Results --------------------------------------------------------------------------------- */
@@ -1256,6 +1259,276 @@ static void test_plan_order(void)
 	free(plan.items);
 }
 
+/* ---- The delivery timeline ------------------------------------------------------------------- */
+
+/* Cookies of the four sockets, as in the picture. */
+enum { IN_MAPPED = 1, IN_PEER, OUT_MAPPED, OUT_PEER };
+
+static const struct timeline_name socket_names[] = {
+	{ OUT_MAPPED, "mapped2" }, /* renamed below */
+	{ IN_MAPPED, "in.mapped" },   { IN_PEER, "in.peer" },
+	{ OUT_MAPPED, "out.mapped" }, { OUT_PEER, "out.peer" },
+};
+
+#define EVENT(at, where, ...)                                 \
+	{                                                     \
+		.point = (at), .sock = (where), ##__VA_ARGS__ \
+	}
+
+/* 10 bytes are sent, to be redirected to the ingress of out.mapped, and get as far as this. */
+#define EXPECTED                      \
+	EVENT(TL_ASLEEP, OUT_MAPPED), \
+		EVENT(TL_EXPECT, OUT_MAPPED, .target = OUT_MAPPED, .value = SK_PASS, .more = 10)
+#define SENT	EXPECTED, EVENT(TL_SEND, IN_PEER, .value = 10), EVENT(TL_SENT, IN_PEER, .value = 10)
+#define ARRIVED SENT, EVENT(TL_ARRIVED, IN_MAPPED)
+#define REDIRECTED                                                                        \
+	ARRIVED, EVENT(TL_VERDICT, IN_MAPPED, .target = OUT_MAPPED, .value = TL_REDIRECT, \
+		       .more = BPF_F_INGRESS)
+#define ON_BACKLOG    REDIRECTED, EVENT(TL_WORK_QUEUED, IN_MAPPED, .target = OUT_MAPPED, .skb = 1)
+#define WORKED	      ON_BACKLOG, EVENT(TL_WORK_RUNS, OUT_MAPPED, .value = 1)
+#define QUEUED	      WORKED, EVENT(TL_QUEUED, OUT_MAPPED, .skb = 1, .value = 10)
+#define NOTIFIED      QUEUED, EVENT(TL_DATA_READY, OUT_MAPPED, .value = 1)
+#define WOKEN	      NOTIFIED, EVENT(TL_WAKING, 0, .value = 7, .text = "reader")
+#define GAVE_UP(fate) EVENT(TL_READ, OUT_MAPPED, .value = -ETIME, .more = (fate))
+
+#define POINT(p) (1ULL << (p))
+
+/* Events a microsecond apart, unless they have a time of their own; the first with no point ends. */
+static const struct {
+	const char *name;
+	struct timeline_event events[24];
+	const char *conclusion;
+	uint64_t unseen;
+} trails[] = {
+	{ "delivered",
+	  { WOKEN, EVENT(TL_READ, OUT_MAPPED, .value = 10) },
+	  "delivered: the reader got data 9.0 us after the send",
+	  0 },
+	{ "send fails",
+	  { EXPECTED, EVENT(TL_SEND, IN_PEER, .value = 10),
+	    EVENT(TL_SENT, IN_PEER, .value = -EACCES) },
+	  "send() fails with EACCES",
+	  0 },
+	{ "send hangs",
+	  { EXPECTED, EVENT(TL_SEND, IN_PEER, .value = 10), EVENT(TL_MSG_REDIRECT, OUT_MAPPED) },
+	  "send() does not return; the trail ends in tcp_bpf_sendmsg_redir() of out.mapped",
+	  0 },
+	{ "no data for the program",
+	  { SENT, EVENT(TL_WRITE_SPACE, 0), GAVE_UP(RECV_LOST) },
+	  "the verdict program never ran: no data came to it",
+	  0 },
+	{ "data, and no verdict",
+	  { ARRIVED, GAVE_UP(RECV_LOST) },
+	  "the verdict program never ran, though data arrived; the trail ends in sk_psock_verdict_data_ready() of in.mapped",
+	  0 },
+	{ "nothing of the kernel seen", { SENT, GAVE_UP(RECV_LOST) }, "lost", 0 },
+	{ "verdicts are not shown here",
+	  { ARRIVED, GAVE_UP(RECV_LOST) },
+	  "lost; the trail ends in sk_psock_verdict_data_ready() of in.mapped",
+	  POINT(TL_VERDICT) },
+	{ "dropped",
+	  { ARRIVED, EVENT(TL_VERDICT, IN_MAPPED, .value = TL_DROP), GAVE_UP(RECV_LOST) },
+	  "dropped by the verdict; the trail ends in sk_psock_verdict_apply() of in.mapped",
+	  0 },
+	{ "not dropped",
+	  { EVENT(TL_EXPECT, OUT_MAPPED, .value = SK_DROP, .more = 10),
+	    EVENT(TL_SEND, IN_PEER, .value = 10), EVENT(TL_SENT, IN_PEER, .value = 10),
+	    EVENT(TL_VERDICT, IN_MAPPED, .value = TL_PASS) },
+	  "not dropped: the kernel does not take the program's verdict for a drop; the trail ends in sk_psock_verdict_apply() of in.mapped",
+	  0 },
+	{ "passed on",
+	  { ARRIVED, EVENT(TL_VERDICT, IN_MAPPED, .value = TL_PASS), GAVE_UP(RECV_LOST) },
+	  "passed on instead of redirected; the trail ends in sk_psock_verdict_apply() of in.mapped",
+	  0 },
+	{ "wrong target",
+	  { SENT, EVENT(TL_MSG_VERDICT, IN_MAPPED, .target = IN_PEER, .value = TL_REDIRECT),
+	    GAVE_UP(RECV_LOST) },
+	  "wrong target: in.peer instead of out.mapped; the trail ends in sk_psock_msg_verdict() of in.mapped",
+	  0 },
+	{ "wrong direction",
+	  { SENT, EVENT(TL_MSG_VERDICT, IN_MAPPED, .target = OUT_MAPPED, .value = TL_REDIRECT),
+	    GAVE_UP(RECV_MISDIRECTED), EVENT(TL_MISPLACED, OUT_PEER, .value = 10) },
+	  "wrong direction: egress, and the reader is at out.mapped; the trail ends in sk_psock_msg_verdict() of in.mapped",
+	  0 },
+	{ "refused",
+	  { ON_BACKLOG, EVENT(TL_REFUSED, IN_MAPPED, .value = -EIO), GAVE_UP(RECV_LOST) },
+	  "refused with EIO; the trail ends in sk_psock_skb_redirect() of in.mapped",
+	  0 },
+	{ "the worker never runs",
+	  { ON_BACKLOG, GAVE_UP(RECV_LOST) },
+	  "the backlog worker of out.mapped never ran; the trail ends in sk_psock_skb_redirect() of in.mapped",
+	  0 },
+	{ "the worker is late",
+	  { ON_BACKLOG, EVENT(TL_WORK_RUNS, OUT_MAPPED, .ns = 14 * NSEC_PER_MSEC + 7000),
+	    EVENT(TL_READ, OUT_MAPPED, .value = 10, .ns = 14 * NSEC_PER_MSEC + 9000) },
+	  "delivered: the reader got data 14006.0 us after the send; the backlog worker was late by 14.0 ms",
+	  0 },
+	{ "the worker does not come back",
+	  { WORKED, EVENT(TL_WORK_ENDS, OUT_MAPPED, .value = 1), GAVE_UP(RECV_LOST) },
+	  "left on the backlog of out.mapped, and the worker does not come back for it; the trail ends in sk_psock_backlog() of out.mapped",
+	  0 },
+	{ "the worker breaks the pipe",
+	  { WORKED, EVENT(TL_WORK_ENDS, OUT_MAPPED, .value = 1, .more = 1), GAVE_UP(RECV_LOST) },
+	  "the backlog worker of out.mapped broke the pipe; the trail ends in sk_psock_backlog() of out.mapped",
+	  0 },
+	{ "sending on fails",
+	  { WORKED, EVENT(TL_SKB_SENT, OUT_MAPPED, .value = -EPIPE), GAVE_UP(RECV_LOST) },
+	  "sending it on fails with EPIPE; the trail ends in skb_send_sock() of out.mapped",
+	  0 },
+	{ "reordered",
+	  { ON_BACKLOG, EVENT(TL_WORK_QUEUED, IN_MAPPED, .target = OUT_MAPPED, .skb = 2),
+	    EVENT(TL_WORK_RUNS, OUT_MAPPED), EVENT(TL_QUEUED, OUT_MAPPED, .skb = 2, .value = 5),
+	    EVENT(TL_QUEUED, OUT_MAPPED, .skb = 1, .value = 5),
+	    EVENT(TL_READ, OUT_MAPPED, .value = 10) },
+	  "reordered on the backlog: what came later left it earlier; the trail ends in sk_psock_skb_ingress_enqueue() of out.mapped",
+	  0 },
+	{ "repeated",
+	  { QUEUED, EVENT(TL_QUEUED, OUT_MAPPED, .skb = 2, .value = 10),
+	    EVENT(TL_READ, OUT_MAPPED, .value = 20) },
+	  "20 bytes queued where 10 are due: some are repeated; the trail ends in sk_psock_skb_ingress_enqueue() of out.mapped",
+	  0 },
+	{ "lost on the way",
+	  { WORKED, EVENT(TL_SKB_SENT, OUT_MAPPED, .skb = 1, .value = 4),
+	    EVENT(TL_READ, OUT_MAPPED, .value = 4) },
+	  "4 bytes sent on where 10 are due: some are lost; the trail ends in skb_send_sock() of out.mapped",
+	  0 },
+	{ "no callback",
+	  { QUEUED, GAVE_UP(RECV_NO_WAKEUP) },
+	  "queued, but the reader is not woken: its data_ready callback was never called; the trail ends in sk_psock_skb_ingress_enqueue() of out.mapped",
+	  0 },
+	{ "callbacks are not shown here",
+	  { QUEUED, GAVE_UP(RECV_NO_WAKEUP) },
+	  "queued, but the reader is not woken; the trail ends in sk_psock_skb_ingress_enqueue() of out.mapped",
+	  POINT(TL_DATA_READY) },
+	{ "callback, and no wake-up",
+	  { NOTIFIED, GAVE_UP(RECV_NO_WAKEUP) },
+	  "queued, but the reader is not woken; the trail ends in sock_def_readable() of out.mapped",
+	  0 },
+	{ "woken, not readable",
+	  { WOKEN, EVENT(TL_POLLED, OUT_MAPPED, .value = POLLOUT, .more = TL_UDP_POLL),
+	    GAVE_UP(RECV_UNREADY) },
+	  "woken, but poll says not readable; the trail ends in udp_poll() of out.mapped",
+	  0 },
+	{ "elsewhere",
+	  { QUEUED, GAVE_UP(RECV_MISDIRECTED), EVENT(TL_MISPLACED, OUT_PEER, .value = 10) },
+	  "delivered to out.peer instead of out.mapped; the trail ends in sk_psock_skb_ingress_enqueue() of out.mapped",
+	  0 },
+	{ "queued, and not to be read",
+	  { WOKEN, GAVE_UP(RECV_LOST) },
+	  "queued at the reader, but not to be read; the trail ends in sock_def_readable() of out.mapped",
+	  0 },
+	{ "woken for nothing",
+	  { WOKEN, EVENT(TL_READ, OUT_MAPPED, .value = -EAGAIN, .more = RECV_SPURIOUS) },
+	  "the reader was woken, and there was nothing to read; the trail ends in sock_def_readable() of out.mapped",
+	  0 },
+	{ "the read fails",
+	  { WOKEN, EVENT(TL_READ, OUT_MAPPED, .value = -EFAULT, .more = RECV_ERROR) },
+	  "the read fails with EFAULT; the trail ends in sock_def_readable() of out.mapped",
+	  0 },
+	{ "nothing is known of the target",
+	  { EVENT(TL_SEND, IN_PEER, .value = 10), EVENT(TL_SENT, IN_PEER, .value = 10) },
+	  "sent, and not read yet",
+	  0 },
+};
+
+static unsigned int copy_events(struct timeline_event *to, const struct timeline_event *from,
+				size_t max)
+{
+	unsigned int n = 0;
+
+	for (; n < max && (from[n].point || from[n].sock); n++) {
+		to[n] = from[n];
+		to[n].ns = from[n].ns ?: 1000 * (n + 1);
+	}
+	return n;
+}
+
+static void test_timeline_conclude(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(trails); i++) {
+		struct timeline_event events[ARRAY_SIZE(trails[i].events)];
+		struct timeline t = { .events = events,
+				      .names = socket_names,
+				      .nr_names = ARRAY_SIZE(socket_names),
+				      .unseen = trails[i].unseen };
+		char text[256];
+
+		t.nr_events = copy_events(events, trails[i].events, ARRAY_SIZE(events));
+		timeline_conclude(&t, text, sizeof(text));
+		want(strcmp(text, trails[i].conclusion) == 0, "%s: want \"%s\", got \"%s\"",
+		     trails[i].name, trails[i].conclusion, text);
+	}
+}
+
+#define SEND	EVENT(TL_SEND, IN_PEER, .value = 1)
+#define RETURNS EVENT(TL_SENT, IN_PEER, .value = 1)
+#define DUE	EVENT(TL_EXPECT, OUT_MAPPED, .value = SK_PASS)
+#define ASLEEP	EVENT(TL_ASLEEP, OUT_MAPPED)
+#define READ	EVENT(TL_READ, OUT_MAPPED, .value = 1)
+#define TIMEOUT EVENT(TL_READ, OUT_MAPPED, .value = -ETIME)
+#define FAILED	EVENT(TL_FAILED, IN_PEER)
+
+static void test_timeline_cut(void)
+{
+	static const struct {
+		const char *name;
+		struct timeline_event events[16];
+		unsigned int first, nr; /* nr 0: there is none */
+	} rows[] = {
+		{ "nothing sent", { ASLEEP, FAILED }, 0, 0 },
+		{ "the one that failed",
+		  { ASLEEP, DUE, SEND, RETURNS, READ, ASLEEP, DUE, SEND, RETURNS, TIMEOUT, FAILED,
+		    SEND },
+		  5,
+		  6 },
+		{ "several sends before the first read",
+		  { DUE, SEND, RETURNS, READ, DUE, SEND, RETURNS, DUE, SEND, RETURNS, TIMEOUT,
+		    FAILED },
+		  4,
+		  8 },
+		{ "part of it was read",
+		  { DUE, SEND, RETURNS, READ, ASLEEP, TIMEOUT, FAILED },
+		  0,
+		  7 },
+		{ "passed: the last redirected one, not what came after",
+		  { DUE, SEND, RETURNS, READ, DUE, SEND, RETURNS, READ, SEND, RETURNS, READ },
+		  4,
+		  4 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct timeline_event events[ARRAY_SIZE(rows[i].events)];
+		struct timeline part, all = { .events = events };
+		bool any;
+
+		all.nr_events = copy_events(events, rows[i].events, ARRAY_SIZE(events));
+		any = timeline_cut(&all, &part);
+		want(any == (rows[i].nr > 0), "%s: cut returned %d", rows[i].name, any);
+		if (any && rows[i].nr)
+			want(part.events - events == rows[i].first && part.nr_events == rows[i].nr,
+			     "%s: want %u events from %u, got %u from %zd", rows[i].name,
+			     rows[i].nr, rows[i].first, part.nr_events, part.events - events);
+	}
+}
+
+static void test_timeline_describe(void)
+{
+	struct timeline_event events[] = { REDIRECTED };
+	struct timeline t = { .events = events,
+			      .nr_events = ARRAY_SIZE(events),
+			      .names = socket_names,
+			      .nr_names = ARRAY_SIZE(socket_names) };
+	struct timeline_line line;
+
+	events[2].ns = 5000;
+	events[5].ns = 6500;
+	timeline_describe(&t, 5, &line);
+	want(line.us > 1.49 && line.us < 1.51, "want 1.5 us since the send, got %.3f", line.us);
+	want_text(line.event, "verdict");
+	want_text(line.socket, "in.mapped");
+	want_text(line.detail, "redirect to the ingress of out.mapped");
+}
+
 /* ---------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -1293,6 +1566,9 @@ static const struct {
 	{ "known_judge()", test_known_judge },
 	{ "known_withhold()", test_known_withhold },
 	{ "known_splat()", test_known_splat },
+	{ "timeline_cut(): the delivery that failed", test_timeline_cut },
+	{ "timeline_conclude()", test_timeline_conclude },
+	{ "timeline_describe()", test_timeline_describe },
 	{ "plan_set_order() with a seed is a permutation", test_plan_order },
 };
 

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The subtest's own part of its timeline: what it sends, reads and waits for. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "harness/child.h"
+#include "harness/timeline.h"
+#include "network_helpers.h"
+
+static struct timeline_page *page;
+
+/* The kernel makes the cookie when it is first asked for: from then on its events have it, too. */
+static uint64_t cookie_of(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	if (fd >= 0)
+		getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len);
+	return cookie;
+}
+
+static struct timeline_event *new_event(enum timeline_point point)
+{
+	unsigned int i = atomic_fetch_add(&page->nr_events, 1);
+	struct timeline_event *e = &page->events[i];
+
+	if (i >= TIMELINE_PAGE_MAX)
+		return NULL;
+	e->ns = now_ns();
+	e->point = point;
+	e->tid = (uint32_t)syscall(SYS_gettid);
+	getcpu(&e->cpu, NULL);
+	prctl(PR_GET_NAME, e->comm);
+	return e;
+}
+
+void timeline_record(enum timeline_point point, int fd, int64_t value, uint64_t more)
+{
+	struct timeline_event *e = page ? new_event(point) : NULL;
+	int err = errno;
+
+	if (point == TL_SEND)
+		child_record_send();
+	if (!e)
+		return;
+	e->sock = cookie_of(fd);
+	e->value = value;
+	e->more = more;
+	/* Not to be noticed where it is called between a system call and the look at its error. */
+	errno = err;
+}
+
+void timeline_expect(int verdict, size_t len, int target, int reader)
+{
+	struct timeline_event *e = page ? new_event(TL_EXPECT) : NULL;
+
+	if (!e)
+		return;
+	e->sock = cookie_of(target);
+	e->target = cookie_of(reader);
+	e->value = verdict;
+	e->more = len;
+}
+
+void timeline_name_socket(int fd, const char *name)
+{
+	unsigned int i;
+
+	if (!page || fd < 0)
+		return;
+	i = atomic_fetch_add(&page->nr_names, 1);
+	if (i >= TIMELINE_NAMES_MAX)
+		return;
+	page->names[i].cookie = cookie_of(fd);
+	snprintf(page->names[i].name, sizeof(page->names[i].name), "%s", name);
+}
+
+/* Pairs that nobody else names are told apart by the order in which they are made. */
+static void name_end(int fd, const char *end)
+{
+	static unsigned int made;
+	char name[32];
+
+	snprintf(name, sizeof(name), "%s%u", end, made++ / 2 + 1);
+	timeline_name_socket(fd, name);
+}
+
+static void observe(enum socket_moment moment, int fd, int64_t value, unsigned int more)
+{
+	static const enum timeline_point points[] = {
+		[SOCKET_SLEEPS] = TL_ASLEEP,
+		[SOCKET_WAKES] = TL_WOKEN,
+		[SOCKET_READ] = TL_READ,
+		[SOCKET_HAS_IT] = TL_MISPLACED,
+	};
+
+	if (moment == SOCKET_IS_MAPPED || moment == SOCKET_IS_PEER)
+		name_end(fd, moment == SOCKET_IS_MAPPED ? "mapped" : "peer");
+	else
+		timeline_record(points[moment], fd, value, more);
+}
+
+void timeline_start(struct timeline_page *shared)
+{
+	page = shared;
+	socket_observer = page ? observe : NULL;
+}
