@@ -23,13 +23,15 @@
 #define LOG_HEAD_MAX (192 * 1024)
 #define LOG_TAIL_MAX (64 * 1024)
 
-int job_start(struct job *job, struct plan_item *item, int netns_fd, int verbosity)
+int job_start(struct job *job, struct plan_item *item, int netns_fd, int verbosity,
+	      struct timeline_page *timeline)
 {
 	struct child_config config = {
 		.netns_fd = netns_fd,
 		.verbosity = verbosity,
 		.test = item->test,
 		.index = item->subtest_number - 1,
+		.timeline = timeline,
 	};
 
 	*job = (struct job){ .item = item, .netns_fd = netns_fd, .pidfd = -1, .log_fd = -1 };
@@ -270,6 +272,7 @@ struct result job_judge(const struct job *job)
 	struct result result = {
 		.checks = atomic_load(&job->page->checks),
 		.failed_checks = atomic_load(&job->page->failed),
+		.sent = atomic_load(&job->page->sent),
 		.duration_ns = job->end_ns - job->start_ns,
 		.wakeup_ns = atomic_load(&job->page->wakeup_ns),
 		.notes = strdup(job->page->notes),

@@ -31,8 +31,9 @@ struct job {
 	char *kernel_log;
 };
 
-/* Fork and start it. 0 or -errno. */
-int job_start(struct job *job, struct plan_item *item, int netns_fd, int verbosity);
+/* Fork and start it. timeline: what it records its events into, or NULL. 0 or -errno. */
+int job_start(struct job *job, struct plan_item *item, int netns_fd, int verbosity,
+	      struct timeline_page *timeline);
 
 /* Kill all of its processes. */
 void job_kill(struct job *job);

@@ -14,6 +14,7 @@
 
 #define DEFAULT_WATCHDOG_S 60
 #define WORKERS_MAX	   256
+#define DEFAULT_TRACE_MAX  8
 
 enum long_only {
 	OPT_IO_TIMEOUT = 256,
@@ -23,6 +24,7 @@ enum long_only {
 	OPT_SHUFFLE,
 	OPT_EXPECT,
 	OPT_WRITE_EXPECT,
+	OPT_TRACE,
 };
 
 static const struct argp_option option_table[] = {
@@ -52,6 +54,9 @@ static const struct argp_option option_table[] = {
 	  "Stop at the first failure; without --repeat, go on until there is one", 3 },
 	{ "shuffle", OPT_SHUFFLE, "SEED", OPTION_ARG_OPTIONAL,
 	  "Run them in random order; the seed is printed, and SEED gives that order again", 3 },
+	{ "trace", OPT_TRACE, "N", OPTION_ARG_OPTIONAL,
+	  "Trace what happens to the data of every subtest; with N, only of those that fail, in a second run of the first N (8; 0: none)",
+	  3 },
 	{ "expect", OPT_EXPECT, "FILE|DIR", 0,
 	  "FILE lists failures that are known on this kernel (XFAIL); of DIR, the file named like the beginning of its release",
 	  3 },
@@ -208,6 +213,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_UNTIL_FAIL:
 		o->until_fail = true;
 		break;
+	case OPT_TRACE:
+		o->trace = !arg;
+		o->trace_max = arg ? parse_uint("--trace", arg, 0, 1000000) : 0;
+		break;
 	case OPT_EXPECT:
 		o->expect_path = arg;
 		break;
@@ -283,6 +292,7 @@ void options_parse(struct options *o, int argc, char **argv)
 		.selection = selection_create(),
 		.workers = 1,
 		.watchdog_s = DEFAULT_WATCHDOG_S,
+		.trace_max = DEFAULT_TRACE_MAX,
 		.command_line = join_args(argc, argv),
 	};
 	if (!o->selection || !o->command_line)

@@ -28,6 +28,8 @@ struct options {
 	unsigned int watchdog_s; /* 0: no deadline */
 	unsigned int repeat;	 /* 0: no end, only --until-fail ends it */
 	bool until_fail;
+	bool trace;		/* every subtest, from its start */
+	unsigned int trace_max; /* of those that fail, trace so many in a second run */
 	bool shuffle;
 	uint32_t seed;
 	const char *json_path;	 /* NULL: none */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/delivery.h"
 #include "harness/plan.h"
 
 /* The linker makes these: the section that DEFINE_TEST fills. Weak, since it may be empty. */
@@ -21,6 +22,7 @@ void result_free(struct result *result)
 	free(result->notes);
 	free(result->log);
 	free(result->kernel_log);
+	delivery_free(result->delivery);
 	free(result->also);
 	free(result->known);
 	free(result->unknown);

@@ -17,19 +17,22 @@ enum verdict {
 	VERDICT_XFAIL, /* it failed, or must not run, as the list of known failures says */
 };
 
+struct delivery;
 struct expect_block;
 
 struct result {
 	enum verdict verdict;
 	unsigned int checks;
 	unsigned int failed_checks;
+	bool sent; /* it came as far as to send anything */
 	uint64_t duration_ns;
 	uint64_t wakeup_ns; /* the longest from a verdict to the wake-up of the reader; 0: none */
 	char *reason;	    /* why it failed or was skipped, in a line; NULL: it passed */
 	char *notes;	    /* "" or lines */
 	char *log;	    /* what it printed */
 	char *kernel_log;   /* the kernel's messages that made it fail, or NULL */
-	char *also;	    /* what it left behind, when that is not the reason; NULL: nothing */
+	struct delivery *delivery; /* the timeline, where it was traced and sent anything; or NULL */
+	char *also; /* what it left behind, when that is not the reason; NULL: nothing */
 	/* Of --expect: the known failures that it is or, if it is none of them, that it has. */
 	const struct expect_block **known; /* ends in NULL; NULL: none, or it was skipped */
 	char *unknown;			   /* the part of the failure that no list knows, or NULL */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/delivery.h"
 #include "harness/report.h"
 #include "network_helpers.h"
 
@@ -117,6 +118,12 @@ static void print_unknown(const struct result *r)
 	printf("), but without this: %s\n", r->unknown);
 }
 
+static void print_delivery(const struct result *r)
+{
+	if (r->delivery)
+		delivery_print(r->delivery, stdout, "    ");
+}
+
 static void print_failure(const struct plan_item *item, const struct result *r)
 {
 	if (r->log)
@@ -126,6 +133,7 @@ static void print_failure(const struct plan_item *item, const struct result *r)
 		print_indented(r->also);
 	if (r->kernel_log)
 		print_indented(r->kernel_log);
+	print_delivery(r);
 	print_unknown(r);
 	print_guards(item);
 }
@@ -144,6 +152,7 @@ static void print_details(const struct result *r)
 {
 	if (r->log)
 		print_indented(r->log);
+	print_delivery(r);
 	printf("    %u checks, %.1f ms", r->checks, (double)r->duration_ns / NSEC_PER_MSEC);
 	if (r->wakeup_ns)
 		printf(", longest wake-up %.3f ms", (double)r->wakeup_ns / NSEC_PER_MSEC);
@@ -177,6 +186,8 @@ static void print_result(const struct run_info *info, const struct plan_item *it
 		print_known(item, r);
 	else if (info->options->verbosity > 0 && r->verdict == VERDICT_PASS)
 		print_details(r);
+	else
+		print_delivery(r);
 }
 
 static void human_result(const struct run_info *info, const struct plan_item *item,

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/delivery.h"
 #include "harness/report.h"
 #include "network_helpers.h"
 
@@ -84,6 +85,26 @@ static json_t *describe_known(const struct result *r)
 	return known;
 }
 
+/* Merged into the subtest that was traced. */
+static json_t *describe_delivery(const struct delivery *d)
+{
+	json_t *lines = json_array();
+
+	for (unsigned int i = 0; i < d->nr_lines; i++) {
+		const struct timeline_line *line = &d->lines[i];
+
+		json_array_append_new(
+			lines, json_pack("{s:f, s:i, s:o, s:i, s:s, s:o, s:o, s:i}", "us", line->us,
+					 "cpu", (int)line->cpu, "thread", json_text(line->thread),
+					 "tid", (int)line->tid, "event", line->event, "socket",
+					 json_text(line->socket), "detail", json_text(line->detail),
+					 "times", (int)line->times));
+	}
+	return json_pack("{s:o, s:i, s:o, s:o}", "timeline", lines, "timeline_left_out",
+			 (int)d->left_out, "timeline_gaps", json_text(d->gaps), "conclusion",
+			 json_text(d->conclusion));
+}
+
 static json_t *describe_subtest(const struct plan_item *item)
 {
 	static const char *const verdicts[] = {
@@ -120,6 +141,12 @@ static json_t *describe_subtest(const struct plan_item *item)
 	json_object_set_new(sub, "duration_ms", json_real(milliseconds(r->duration_ns)));
 	if (r->wakeup_ns)
 		json_object_set_new(sub, "wakeup_ms", json_real(milliseconds(r->wakeup_ns)));
+	if (r->delivery) {
+		json_t *delivery = describe_delivery(r->delivery);
+
+		json_object_update(sub, delivery);
+		json_decref(delivery);
+	}
 	json_object_set_new(sub, "runs", json_integer(item->runs));
 	json_object_set_new(sub, "failed_runs", json_integer(item->failed_runs));
 	json_object_set_new(sub, "dimensions", describe_dims(&item->subtest));

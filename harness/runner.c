@@ -24,12 +24,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "harness/delivery.h"
 #include "harness/job.h"
 #include "harness/known.h"
 #include "harness/netns.h"
 #include "harness/probe.h"
 #include "harness/runner.h"
 #include "harness/splat.h"
+#include "harness/trace.h"
 #include "network_helpers.h"
 
 #define SLOW_AFTER_S	  10
@@ -43,7 +45,9 @@ enum job_state { WAITING, RUNNING, DRAINING, SETTLING, SUSPECT, DONE };
 struct slot {
 	struct job job;
 	enum job_state state;
-	struct result result; /* DONE */
+	struct result result;	/* DONE */
+	struct trace *trace;	/* of this run; NULL: it is not traced */
+	struct result untraced; /* of the first run, while the second one is traced */
 	char *splat;	  /* SUSPECT: what the kernel said; on its own, it has to say it again */
 	uint64_t kill_ns; /* when it was killed; 0: it was not */
 };
@@ -64,9 +68,10 @@ struct runner {
 	struct worker *workers;
 	int signal_fd;
 	int kmsg_fd;
-	bool alone; /* one job at a time, through all of its states */
-	bool stop;  /* start nothing more */
-	bool leaks; /* something was left behind for good */
+	bool alone;	     /* one job at a time, through all of its states */
+	bool stop;	     /* start nothing more */
+	unsigned int traced; /* second runs so far */
+	bool leaks;	     /* something was left behind for good */
 };
 
 /* Started, and not judged yet: the kernel may still be at work for it. */
@@ -126,6 +131,56 @@ static bool is_withheld(struct runner *r, struct slot *slot, const struct plan_i
 	return true;
 }
 
+/* ---- Tracing --------------------------------------------------------------------------------- */
+
+static bool has_run_untraced(const struct slot *slot)
+{
+	return slot->untraced.verdict != VERDICT_NONE;
+}
+
+static bool is_to_be_traced(const struct runner *r, const struct slot *slot)
+{
+	return r->options->trace || has_run_untraced(slot);
+}
+
+/*
+ * The timeline becomes a part of the result. What a second, traced run found out is added to the
+ * first one, which counts: a failure that does not come again has happened all the same.
+ */
+static void end_trace(struct slot *slot)
+{
+	struct result *result = &slot->result;
+	bool again = has_run_untraced(slot);
+
+	if (slot->trace) {
+		trace_end(slot->trace);
+		result->delivery = delivery_create(trace_timeline(slot->trace), trace_gaps(),
+						   again && result->verdict != VERDICT_FAIL);
+		trace_free(slot->trace);
+		slot->trace = NULL;
+	}
+	if (!again)
+		return;
+	slot->untraced.delivery = result->delivery;
+	result->delivery = NULL;
+	result_free(result);
+	*result = slot->untraced;
+	slot->untraced = (struct result){};
+}
+
+/* Whether a second run, with tracing, can tell more: not of a crash or a splat, or without data. */
+static bool is_worth_tracing(const struct runner *r, const struct slot *slot)
+{
+	const struct result *result = &slot->result;
+
+	return result->verdict == VERDICT_FAIL && result->sent &&
+	       (result->failed_checks || slot->kill_ns) && !result->kernel_log && !slot->splat &&
+	       !slot->job.unkillable && !result->delivery && !r->stop &&
+	       r->traced < r->options->trace_max;
+}
+
+/* ---- Starting, continued --------------------------------------------------------------------- */
+
 static void start_job(struct runner *r, struct worker *worker, struct slot *slot)
 {
 	struct plan_item *item = r->plan->order[slot - r->slots];
@@ -137,15 +192,19 @@ static void start_job(struct runner *r, struct worker *worker, struct slot *slot
 	splat_mark("start", item->test->name, item->subtest.name);
 	if (worker->netns_fd < 0)
 		worker->netns_fd = netns_create();
+	if (is_to_be_traced(r, slot) && worker->netns_fd >= 0)
+		slot->trace = trace_begin(worker->netns_fd);
 	err = worker->netns_fd < 0
 		      ? worker->netns_fd
-		      : job_start(&slot->job, item, worker->netns_fd, r->options->verbosity);
+		      : job_start(&slot->job, item, worker->netns_fd, r->options->verbosity,
+				  slot->trace ? trace_page(slot->trace) : NULL);
 	if (err) {
 		snprintf(text, sizeof(text), "cannot start it: %s", strerror(-err));
 		job_kill(&slot->job);
 		job_free(&slot->job);
 		slot->result = make_result(VERDICT_FAIL, text);
 		slot->state = DONE;
+		end_trace(slot);
 		return;
 	}
 	slot->kill_ns = 0;
@@ -291,8 +350,16 @@ static void finish(struct runner *r, struct slot *slot)
 	slot->result = job_judge(&slot->job);
 	splat_mark("end", slot->job.item->test->name, slot->job.item->subtest.name);
 	known_judge(r->info->expect, slot->job.item, &slot->result);
-	job_free(&slot->job);
 	slot->state = DONE;
+	if (slot->trace || has_run_untraced(slot)) {
+		end_trace(slot);
+	} else if (is_worth_tracing(r, slot)) {
+		slot->untraced = slot->result;
+		slot->result = (struct result){};
+		slot->state = WAITING;
+		r->traced++;
+	}
+	job_free(&slot->job);
 }
 
 /* An empty line keeps apart what was read at different times. */
@@ -341,7 +408,7 @@ static void settle(struct runner *r, struct slot *slot)
 	/* What it made the kernel say comes before its objects go, maybe since the last look. */
 	look_at_kernel_log(r);
 	finish(r, slot);
-	if (slot->splat && !r->alone)
+	if (slot->splat && !r->alone && slot->state == DONE)
 		slot->state = SUSPECT;
 }
 
@@ -429,8 +496,9 @@ static void on_signal(struct runner *r)
 
 static void wait_for_event(struct runner *r)
 {
-	struct pollfd fds[r->nr_workers + 1];
+	struct pollfd fds[r->nr_workers + 2];
 
+	fds[r->nr_workers + 1] = (struct pollfd){ .fd = trace_fd(), .events = POLLIN };
 	fds[0] = (struct pollfd){ .fd = r->signal_fd, .events = POLLIN };
 	for (unsigned int i = 0; i < r->nr_workers; i++) {
 		const struct slot *slot = r->workers[i].slot;
@@ -439,13 +507,14 @@ static void wait_for_event(struct runner *r)
 
 		fds[i + 1] = (struct pollfd){ .fd = runs ? slot->job.pidfd : -1, .events = POLLIN };
 	}
-	poll(fds, r->nr_workers + 1, sleep_ms(r));
+	poll(fds, r->nr_workers + 2, sleep_ms(r));
 	on_signal(r);
 }
 
 static void handle_workers(struct runner *r)
 {
 	reap(r);
+	trace_collect();
 	for (unsigned int i = 0; i < r->nr_workers; i++) {
 		struct slot *slot = r->workers[i].slot;
 
@@ -698,6 +767,8 @@ static void free_slots(struct runner *r)
 		if (is_active(&r->slots[i]))
 			job_free(&r->slots[i].job);
 		result_free(&r->slots[i].result);
+		result_free(&r->slots[i].untraced);
+		trace_free(r->slots[i].trace);
 		free(r->slots[i].splat);
 	}
 	free(r->slots);
