@@ -183,8 +183,3 @@ void skip(const char *fmt, ...)
 	va_end(ap);
 	child_skip(text);
 }
-
-void measured_wakeup(uint64_t ns)
-{
-	child_record_wakeup(ns);
-}

@@ -69,12 +69,12 @@ void child_record_send(void)
 	atomic_store(&self.page->sent, true);
 }
 
-void child_record_wakeup(uint64_t ns)
+void child_record_wakeup(const struct wakeup *wakeup)
 {
-	unsigned long long longest = atomic_load(&self.page->wakeup_ns);
+	unsigned int i = atomic_fetch_add(&self.page->nr_wakeups, 1);
 
-	while (ns > longest && !atomic_compare_exchange_weak(&self.page->wakeup_ns, &longest, ns))
-		;
+	if (i < CHILD_WAKEUPS_MAX)
+		self.page->wakeups[i] = *wakeup;
 }
 
 void child_skip(const char *text)

@@ -9,11 +9,13 @@
 #include <sys/types.h>
 
 #include "harness/harness.h"
+#include "harness/latency.h"
 #include "harness/timeline.h"
 
-#define CHILD_TEXT_MAX	 1024
-#define CHILD_IDS_MAX	 4096
-#define CHILD_FRAMES_MAX 48
+#define CHILD_TEXT_MAX	  1024
+#define CHILD_IDS_MAX	  4096
+#define CHILD_WAKEUPS_MAX 1024
+#define CHILD_FRAMES_MAX  48
 
 /* A BPF object that has to be gone when the subtest is over. */
 struct bpf_id {
@@ -30,14 +32,15 @@ struct child_page {
 	atomic_uint failed;
 	atomic_bool finished; /* run() returned, in the child itself */
 	atomic_bool skipped;
-	atomic_bool sent;	 /* anything, with what harness/traffic.h has for it */
-	atomic_ullong wakeup_ns; /* the longest */
+	atomic_bool sent; /* anything, with what harness/traffic.h has for it */
 	atomic_bool has_reason;
 	char reason[CHILD_TEXT_MAX];	  /* of the first failed check */
 	char skip_reason[CHILD_TEXT_MAX]; /* of skip() */
 	char notes[CHILD_TEXT_MAX];	  /* one a line */
 	atomic_uint nr_ids;		  /* may count beyond the array */
 	struct bpf_id ids[CHILD_IDS_MAX];
+	atomic_uint nr_wakeups; /* may count beyond the array */
+	struct wakeup wakeups[CHILD_WAKEUPS_MAX];
 	int nr_frames; /* of a crash */
 	void *frames[CHILD_FRAMES_MAX];
 };
@@ -62,7 +65,7 @@ void child_count_check(bool ok);
 void child_record_reason(const char *text);
 void child_record_note(const char *text);
 void child_record_send(void);
-void child_record_wakeup(uint64_t ns);
+void child_record_wakeup(const struct wakeup *wakeup);
 void child_skip(const char *text);
 
 /* For what has to be gone after the subtest: the id of a map or a program. */

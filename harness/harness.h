@@ -121,9 +121,6 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Give up on this subtest: it cannot be judged here, for the reason given. */
 void skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* A delay between a verdict and the wake-up of the reader; the longest one goes into the result. */
-void measured_wakeup(uint64_t ns);
-
 /* ---- BPF objects ----------------------------------------------------------------------------- */
 
 /*

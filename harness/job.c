@@ -267,6 +267,18 @@ static void append_backtrace(const struct job *job)
 			   symbolize((const char *)job->page->frames[i] - 1, name, sizeof(name)));
 }
 
+static void copy_wakeups(const struct job *job, struct result *result)
+{
+	unsigned int n = atomic_load(&job->page->nr_wakeups);
+
+	n = n < CHILD_WAKEUPS_MAX ? n : CHILD_WAKEUPS_MAX;
+	result->wakeups = calloc(n + 1, sizeof(*result->wakeups));
+	if (!result->wakeups)
+		return;
+	memcpy(result->wakeups, job->page->wakeups, n * sizeof(*result->wakeups));
+	result->nr_wakeups = n;
+}
+
 struct result job_judge(const struct job *job)
 {
 	struct result result = {
@@ -274,11 +286,11 @@ struct result job_judge(const struct job *job)
 		.failed_checks = atomic_load(&job->page->failed),
 		.sent = atomic_load(&job->page->sent),
 		.duration_ns = job->end_ns - job->start_ns,
-		.wakeup_ns = atomic_load(&job->page->wakeup_ns),
 		.notes = strdup(job->page->notes),
 		.kernel_log = job->kernel_log ? strdup(job->kernel_log) : NULL,
 	};
 
+	copy_wakeups(job, &result);
 	result.reason = find_failure(job, &result.also);
 	append_backtrace(job);
 	result.log = read_log(job);

@@ -25,6 +25,7 @@ enum long_only {
 	OPT_EXPECT,
 	OPT_WRITE_EXPECT,
 	OPT_TRACE,
+	OPT_LATENCY,
 };
 
 static const struct argp_option option_table[] = {
@@ -56,6 +57,9 @@ static const struct argp_option option_table[] = {
 	  "Run them in random order; the seed is printed, and SEED gives that order again", 3 },
 	{ "trace", OPT_TRACE, "N", OPTION_ARG_OPTIONAL,
 	  "Trace what happens to the data of every subtest; with N, only of those that fail, in a second run of the first N (8; 0: none)",
+	  3 },
+	{ "latency", OPT_LATENCY, NULL, 0,
+	  "Print how long readers waited for redirected data, and for the backlog worker: traced, which takes some microseconds itself",
 	  3 },
 	{ "expect", OPT_EXPECT, "FILE|DIR", 0,
 	  "FILE lists failures that are known on this kernel (XFAIL); of DIR, the file named like the beginning of its release",
@@ -216,6 +220,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_TRACE:
 		o->trace = !arg;
 		o->trace_max = arg ? parse_uint("--trace", arg, 0, 1000000) : 0;
+		break;
+	case OPT_LATENCY:
+		o->latency = true;
 		break;
 	case OPT_EXPECT:
 		o->expect_path = arg;

@@ -22,6 +22,7 @@ void result_free(struct result *result)
 	free(result->notes);
 	free(result->log);
 	free(result->kernel_log);
+	free(result->wakeups);
 	delivery_free(result->delivery);
 	free(result->also);
 	free(result->known);

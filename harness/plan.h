@@ -18,6 +18,7 @@ enum verdict {
 };
 
 struct delivery;
+struct wakeup;
 struct expect_block;
 
 struct result {
@@ -26,7 +27,8 @@ struct result {
 	unsigned int failed_checks;
 	bool sent; /* it came as far as to send anything */
 	uint64_t duration_ns;
-	uint64_t wakeup_ns; /* the longest from a verdict to the wake-up of the reader; 0: none */
+	struct wakeup *wakeups; /* the deliveries to readers that slept */
+	unsigned int nr_wakeups;
 	char *reason;	    /* why it failed or was skipped, in a line; NULL: it passed */
 	char *notes;	    /* "" or lines */
 	char *log;	    /* what it printed */

@@ -111,7 +111,7 @@ static bool deliver(struct topology *t, const struct message *sent, const struct
 	n = reader_finish(reader, &report);
 	if (!sent_ok || !check_read(t, n, &report))
 		return false;
-	measured_wakeup(report.woken_ns - topology_verdicts(t)->last_ns);
+	topology_measure_wakeup(t, report.woken_ns);
 	return check_message(t, expected, buf, n, request.flags & MSG_PEEK) &&
 	       topology_check_verdicts(t) && topology_check_empty(t);
 }
@@ -236,13 +236,7 @@ static bool check_dropped(struct topology *t)
 
 static void describe(const struct redirect *r)
 {
-	static const char *const hooks[] = {
-		[HOOK_MSG_VERDICT] = "sk_msg",
-		[HOOK_STREAM_VERDICT] = "parser+verdict",
-		[HOOK_SKB_VERDICT] = "sk_skb",
-	};
-
-	check_scope("%s->%s, %s%s%s%s%s%s", r->in->name, r->out->name, hooks[r->hook],
+	check_scope("%s->%s, %s%s%s%s%s%s", r->in->name, r->out->name, redirect_hook_name(r),
 		    r->two_maps ? ", two maps" : "", r->mapped_peers ? ", mapped peers" : "",
 		    r->by_link ? ", link" : "", r->oob ? ", MSG_OOB" : "",
 		    r->parse_len ? ", partial" : "");

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "harness/delivery.h"
+#include "harness/latency.h"
 #include "harness/report.h"
+#include "harness/trace.h"
 #include "network_helpers.h"
 
 #define RED	   "\033[31m"
@@ -19,6 +21,7 @@
 static bool colour;
 static bool live;      /* a terminal, where a line can be erased again */
 static bool live_line; /* such a line is on it */
+static struct latency *latency;
 
 static const struct {
 	const char *word;
@@ -56,6 +59,7 @@ static int human_begin(const struct run_info *info)
 	const char *no_color = getenv("NO_COLOR");
 	const char *term = getenv("TERM");
 
+	latency = info->options->latency ? latency_create() : NULL;
 	live = isatty(STDOUT_FILENO) && term && strcmp(term, "dumb");
 	colour = live && !(no_color && *no_color);
 	if (info->options->shuffle)
@@ -147,6 +151,18 @@ static void print_known(const struct plan_item *item, const struct result *r)
 		       r->known[i]->fixed ? ")" : "");
 }
 
+static double longest_wakeup_ms(const struct result *r)
+{
+	uint64_t longest = 0;
+
+	for (unsigned int i = 0; i < r->nr_wakeups; i++) {
+		uint64_t ns = r->wakeups[i].woken_ns - r->wakeups[i].verdict_ns;
+
+		longest = ns > longest ? ns : longest;
+	}
+	return (double)longest / NSEC_PER_MSEC;
+}
+
 /* What only those want to see who asked for everything. */
 static void print_details(const struct result *r)
 {
@@ -154,8 +170,8 @@ static void print_details(const struct result *r)
 		print_indented(r->log);
 	print_delivery(r);
 	printf("    %u checks, %.1f ms", r->checks, (double)r->duration_ns / NSEC_PER_MSEC);
-	if (r->wakeup_ns)
-		printf(", longest wake-up %.3f ms", (double)r->wakeup_ns / NSEC_PER_MSEC);
+	if (r->nr_wakeups)
+		printf(", longest wake-up %.3f ms", longest_wakeup_ms(r));
 	putchar('\n');
 }
 
@@ -195,6 +211,8 @@ static void human_result(const struct run_info *info, const struct plan_item *it
 {
 	erase_live_line();
 	print_result(info, item, result);
+	if (latency && latency_add(latency, result->wakeups, result->nr_wakeups))
+		printf("    no memory for its latencies\n");
 	if (test_is_done(info->plan, item->test, info->round)) {
 		printf("#%-7u %s:", item->test_number, item->test->name);
 		print_verdict(test_verdict(info->plan, item->test));
@@ -312,6 +330,16 @@ static void print_summary(const struct summary *sum)
 	putchar('\n');
 }
 
+static void print_latency(void)
+{
+	if (!latency)
+		return;
+	latency_print(latency, stdout);
+	if (*trace_gaps())
+		printf("(%s)\n", trace_gaps());
+	latency_free(latency);
+}
+
 static int human_end(const struct run_info *info)
 {
 	struct summary sum = summarize(info->plan);
@@ -330,6 +358,7 @@ static int human_end(const struct run_info *info)
 		printf("%s: %u subtests have not run.\n",
 		       info->interrupted ? "Interrupted" : "Stopped", sum.not_run);
 	print_passed_though_listed(info);
+	print_latency();
 	print_summary(&sum);
 	return fflush(stdout) ? -errno : 0;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "harness/delivery.h"
+#include "harness/latency.h"
 #include "harness/report.h"
 #include "network_helpers.h"
 
@@ -105,6 +106,24 @@ static json_t *describe_delivery(const struct delivery *d)
 			 json_text(d->conclusion));
 }
 
+static json_t *describe_wakeups(const struct result *r)
+{
+	json_t *wakeups = json_array();
+
+	for (unsigned int i = 0; i < r->nr_wakeups; i++) {
+		const struct wakeup *w = &r->wakeups[i];
+		json_t *wakeup =
+			json_pack("{s:s, s:s, s:s, s:s, s:I}", "hook", w->path.hook, "in",
+				  w->path.in, "out", w->path.out, "direction", w->path.direction,
+				  "ns", (json_int_t)(w->woken_ns - w->verdict_ns));
+
+		if (w->worker_ns >= 0)
+			json_object_set_new(wakeup, "worker_ns", json_integer(w->worker_ns));
+		json_array_append_new(wakeups, wakeup);
+	}
+	return wakeups;
+}
+
 static json_t *describe_subtest(const struct plan_item *item)
 {
 	static const char *const verdicts[] = {
@@ -139,8 +158,8 @@ static json_t *describe_subtest(const struct plan_item *item)
 	json_object_set_new(sub, "checks", json_integer(r->checks));
 	json_object_set_new(sub, "failed_checks", json_integer(r->failed_checks));
 	json_object_set_new(sub, "duration_ms", json_real(milliseconds(r->duration_ns)));
-	if (r->wakeup_ns)
-		json_object_set_new(sub, "wakeup_ms", json_real(milliseconds(r->wakeup_ns)));
+	if (r->nr_wakeups)
+		json_object_set_new(sub, "wakeups", describe_wakeups(r));
 	if (r->delivery) {
 		json_t *delivery = describe_delivery(r->delivery);
 

@@ -27,6 +27,7 @@
 #include "harness/delivery.h"
 #include "harness/job.h"
 #include "harness/known.h"
+#include "harness/latency.h"
 #include "harness/netns.h"
 #include "harness/probe.h"
 #include "harness/runner.h"
@@ -140,25 +141,35 @@ static bool has_run_untraced(const struct slot *slot)
 
 static bool is_to_be_traced(const struct runner *r, const struct slot *slot)
 {
-	return r->options->trace || has_run_untraced(slot);
+	return r->options->trace || r->options->latency || has_run_untraced(slot);
+}
+
+static void look_at_trace(const struct runner *r, struct slot *slot, bool again)
+{
+	struct result *result = &slot->result;
+	const struct timeline *timeline;
+	bool failed = result->verdict == VERDICT_FAIL;
+
+	trace_end(slot->trace);
+	timeline = trace_timeline(slot->trace);
+	latency_add_worker(result->wakeups, result->nr_wakeups, timeline);
+	if (result->verdict != VERDICT_NONE && (r->options->trace || again || failed))
+		result->delivery = delivery_create(timeline, trace_gaps(), again && !failed);
+	trace_free(slot->trace);
+	slot->trace = NULL;
 }
 
 /*
  * The timeline becomes a part of the result. What a second, traced run found out is added to the
  * first one, which counts: a failure that does not come again has happened all the same.
  */
-static void end_trace(struct slot *slot)
+static void end_trace(const struct runner *r, struct slot *slot)
 {
 	struct result *result = &slot->result;
 	bool again = has_run_untraced(slot);
 
-	if (slot->trace) {
-		trace_end(slot->trace);
-		result->delivery = delivery_create(trace_timeline(slot->trace), trace_gaps(),
-						   again && result->verdict != VERDICT_FAIL);
-		trace_free(slot->trace);
-		slot->trace = NULL;
-	}
+	if (slot->trace)
+		look_at_trace(r, slot, again);
 	if (!again)
 		return;
 	slot->untraced.delivery = result->delivery;
@@ -204,7 +215,7 @@ static void start_job(struct runner *r, struct worker *worker, struct slot *slot
 		job_free(&slot->job);
 		slot->result = make_result(VERDICT_FAIL, text);
 		slot->state = DONE;
-		end_trace(slot);
+		end_trace(r, slot);
 		return;
 	}
 	slot->kill_ns = 0;
@@ -352,7 +363,7 @@ static void finish(struct runner *r, struct slot *slot)
 	known_judge(r->info->expect, slot->job.item, &slot->result);
 	slot->state = DONE;
 	if (slot->trace || has_run_untraced(slot)) {
-		end_trace(slot);
+		end_trace(r, slot);
 	} else if (is_worth_tracing(r, slot)) {
 		slot->untraced = slot->result;
 		slot->result = (struct result){};
@@ -761,6 +772,22 @@ static void kill_running(struct runner *r)
 	reap(r);
 }
 
+/* Interrupted while a failure was being traced: it has failed without that. */
+static void forgo_traces(struct runner *r)
+{
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		struct slot *slot = &r->slots[i];
+
+		if (!has_run_untraced(slot))
+			continue;
+		if (is_active(slot))
+			job_free(&slot->job);
+		slot->state = DONE;
+		end_trace(r, slot);
+	}
+	report_done(r);
+}
+
 static void free_slots(struct runner *r)
 {
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
@@ -788,6 +815,7 @@ static bool run_round(struct runner *r)
 	run_waiting(r);
 	rerun_suspects(r);
 	kill_running(r);
+	forgo_traces(r);
 	for (unsigned int i = 0; i < r->nr_workers; i++)
 		r->workers[i].slot = NULL;
 	free_slots(r);

@@ -5,6 +5,7 @@
 
 #include <bpf/libbpf.h>
 
+#include "harness/child.h"
 #include "harness/harness.h"
 #include "harness/timeline.h"
 #include "harness/topology.h"
@@ -33,6 +34,17 @@ static const enum feature hook_features[] = {
 static feature_set kind_bit(enum feature feature, const struct sock_kind *kind)
 {
 	return feature_bit(feature_of_kind(feature, kind));
+}
+
+const char *redirect_hook_name(const struct redirect *redirect)
+{
+	static const char *const names[] = {
+		[HOOK_MSG_VERDICT] = "sk_msg",
+		[HOOK_STREAM_VERDICT] = "parser+verdict",
+		[HOOK_SKB_VERDICT] = "sk_skb",
+	};
+
+	return names[redirect->hook];
 }
 
 feature_set redirect_needs(const struct redirect *r)
@@ -206,6 +218,22 @@ bool topology_open(struct topology *t, const struct redirect *r)
 const struct verdicts *topology_verdicts(const struct topology *t)
 {
 	return (const struct verdicts *)&t->skel->bss->verdicts;
+}
+
+void topology_measure_wakeup(const struct topology *t, uint64_t woken_ns)
+{
+	const struct redirect *r = t->redirect;
+	const struct wakeup wakeup = {
+		.path = { redirect_hook_name(r), r->in->name, r->out->name,
+			  r->pass      ? "pass"
+			  : r->ingress ? "ingress"
+				       : "egress" },
+		.verdict_ns = topology_verdicts(t)->last_ns,
+		.woken_ns = woken_ns,
+		.worker_ns = -1,
+	};
+
+	child_record_wakeup(&wakeup);
 }
 
 void topology_expect(struct topology *t, int verdict, size_t len)

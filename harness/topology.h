@@ -51,6 +51,9 @@ struct redirect {
 	unsigned int parse_len; /* HOOK_STREAM_VERDICT: the parser's messages have this length */
 };
 
+/* "sk_msg": the hook in a word. */
+const char *redirect_hook_name(const struct redirect *redirect);
+
 /* What the case cannot do without, and what parts of its checks depend on: as in struct subtest. */
 feature_set redirect_needs(const struct redirect *redirect);
 feature_set redirect_wants(const struct redirect *redirect);
@@ -94,6 +97,9 @@ bool topology_remove_sockets(struct topology *t);
 
 /* The verdicts given so far. */
 const struct verdicts *topology_verdicts(const struct topology *t);
+
+/* The reader of the target has slept until then: how long that took after the latest verdict. */
+void topology_measure_wakeup(const struct topology *t, uint64_t woken_ns);
 
 /* From now on the counters have to show one more verdict, about that many bytes. */
 void topology_expect(struct topology *t, int verdict, size_t len);

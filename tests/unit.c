@@ -20,6 +20,7 @@
 
 #include "harness/expect.h"
 #include "harness/known.h"
+#include "harness/latency.h"
 #include "harness/plan.h"
 #include "harness/splat.h"
 #include "harness/timeline.h"
@@ -1529,6 +1530,72 @@ static void test_timeline_describe(void)
 	want_text(line.detail, "redirect to the ingress of out.mapped");
 }
 
+/* ---- Latency --------------------------------------------------------------------------------- */
+
+static void test_percentile(void)
+{
+	uint64_t hundred[100];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(hundred); i++)
+		hundred[i] = i + 1;
+	want(percentile(hundred, 100, 50) == 50, "the 50th of 100");
+	want(percentile(hundred, 100, 99) == 99, "the 99th of 100");
+	want(percentile(hundred, 100, 100) == 100, "the last of 100");
+	want(percentile(hundred, 3, 50) == 2, "half of 3: the middle one");
+	want(percentile(hundred, 3, 99) == 3, "few values: the largest");
+	want(percentile(hundred, 1, 0) == 1, "the least of 1");
+}
+
+/* Two deliveries to one target, of which the second has to wait; a third without a worker. */
+static void test_worker_delay(void)
+{
+	struct timeline_event events[] = {
+		EVENT(TL_WORK_QUEUED, IN_MAPPED, .target = OUT_MAPPED, .ns = 110),
+		EVENT(TL_WORK_RUNS, OUT_PEER, .ns = 115),
+		EVENT(TL_WORK_RUNS, OUT_MAPPED, .ns = 120),
+		EVENT(TL_WORK_QUEUED, IN_MAPPED, .target = OUT_MAPPED, .ns = 210),
+		EVENT(TL_WORK_RUNS, OUT_MAPPED, .ns = 260),
+		EVENT(TL_MSG_REDIRECT, OUT_MAPPED, .ns = 310),
+	};
+	const struct timeline t = { .events = events, .nr_events = ARRAY_SIZE(events) };
+	struct wakeup wakeups[] = {
+		{ .verdict_ns = 100, .woken_ns = 150 },
+		{ .verdict_ns = 200, .woken_ns = 300 },
+		{ .verdict_ns = 301, .woken_ns = 400 },
+	};
+
+	latency_add_worker(wakeups, ARRAY_SIZE(wakeups), &t);
+	want(wakeups[0].worker_ns == 10, "want 10, got %lld", (long long)wakeups[0].worker_ns);
+	want(wakeups[1].worker_ns == 50, "want 50, got %lld", (long long)wakeups[1].worker_ns);
+	want(wakeups[2].worker_ns == -1, "want -1, got %lld", (long long)wakeups[2].worker_ns);
+}
+
+static void test_latency_table(void)
+{
+	static const struct wakeup wakeups[] = {
+		{ { "sk_skb", "tcp4", "udp4", "ingress" }, 1000, 5000, 2000 },
+		{ { "sk_msg", "tcp4", "tcp4", "egress" }, 1000, 3500, -1 },
+		{ { "sk_skb", "udp4", "udp4", "ingress" }, 1000, 2000, 100 },
+	};
+	struct latency *l = latency_create();
+	char *text = NULL, *rows;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
+
+	want(l && file && !latency_add(l, wakeups, ARRAY_SIZE(wakeups)), "a table");
+	latency_print(l, file);
+	fclose(file);
+	latency_free(l);
+	rows = strstr(text, "sk_msg");
+	want_text(
+		rows ?: text,
+		"sk_msg          tcp4           egress        1"
+		"       2.5       2.5       2.5       2.5 |         -         -         -         -\n"
+		"sk_skb          udp4           ingress       2"
+		"       1.0       4.0       4.0       4.0 |       0.1       2.0       2.0       2.0\n");
+	free(text);
+}
+
 /* ---------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -1569,6 +1636,9 @@ static const struct {
 	{ "timeline_cut(): the delivery that failed", test_timeline_cut },
 	{ "timeline_conclude()", test_timeline_conclude },
 	{ "timeline_describe()", test_timeline_describe },
+	{ "percentile()", test_percentile },
+	{ "latency_add_worker()", test_worker_delay },
+	{ "latency_print()", test_latency_table },
 	{ "plan_set_order() with a seed is a permutation", test_plan_order },
 };
 
