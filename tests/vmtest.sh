@@ -250,6 +250,8 @@ test_output() {
 	row arguments 0 '' arguments_arrive
 	row files 0 '' files_travel
 	row tree 0 '' tree_comes_back
+	row modules 0 PASS vmtest -- use-modules
+	row no-modules 1 'vsock|tls|connect' vmtest --modules none -- use-modules
 	check quiet quiet_is_quiet
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The guest's first process: prepares the machine, runs test_progs, and reports over serial lines.
+ * Run by the kernel, it is also its modprobe.
  *
  *   console    the kernel's; nothing is written to it here, except through /dev/kmsg
  *   control    lines "VMTEST <nonce> <phase> ...", and the contents of the files handed back
@@ -19,9 +20,11 @@
  *
  *   /args     arguments of test_progs, each ended by a NUL
  *   /env      more for its environment, NAME=VALUE, each ended by a NUL
- *   /modules  modules to load, in that order, one path a line
- *   /collect  files to hand back: a name and a path, each ended by a NUL; a directory comes as a
- * tar /shell    a command to run on the tests' port instead of the tests, each word ended by a NUL
+ *   /modules  what the kernel may ask for, one alias a line: the alias, and the paths of the
+ *             modules to load for it, in that order
+ *   /collect  files to hand back: a name and a path, each ended by a NUL; a directory
+ *             comes as a tar
+ *   /shell    a command to run on the tests' port instead of the tests, each word ended by a NUL
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -324,23 +327,55 @@ static void bring_up_loopback(void)
 	close(fd);
 }
 
-static void load_module(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+/* ---- Modules --------------------------------------------------------------------------------- */
 
-	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST))
-		control("NOTE module %s: %s", path, strerror(errno));
-	close(fd);
+/* Each costs about 30 ms under TCG, so none is loaded before a test needs it and the kernel asks. */
+static void serve_modules(void)
+{
+	if (!access("/modules", F_OK))
+		write_text("/proc/sys/kernel/modprobe", "/init");
 }
 
-static void load_modules(void)
+/* True also if somebody else has loaded it. */
+static bool load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool loaded = fd >= 0 && (!syscall(SYS_finit_module, fd, "", 0) || errno == EEXIST);
+
+	if (!loaded) {
+		char text[200];
+
+		snprintf(text, sizeof(text), "module %s: %s", path, strerror(errno));
+		kernel_log(text);
+	}
+	close(fd);
+	return loaded;
+}
+
+/* The words of one line of /modules: an alias, and paths. */
+static bool load_modules(char *line)
+{
+	bool loaded = true;
+	char *save, *path;
+
+	strtok_r(line, " ", &save);
+	while (loaded && (path = strtok_r(NULL, " ", &save)))
+		loaded = load_module(path);
+	return loaded;
+}
+
+/* What the kernel runs as "/init -q -- ALIAS". */
+static int modprobe(const char *alias)
 {
 	struct blob list = read_file("/modules");
-	char *save, *path = list.data ? strtok_r(list.data, "\n", &save) : NULL;
+	size_t len = strlen(alias);
+	char *save, *line;
 
-	for (; path; path = strtok_r(NULL, "\n", &save))
-		load_module(path);
-	free(list.data);
+	read_parameters();
+	for (line = strtok_r(list.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		if (!strncmp(line, alias, len) && line[len] == ' ')
+			return !load_modules(line);
+	return 1;
 }
 
 /* ---- Running the tests ----------------------------------------------------------------------- */
@@ -665,17 +700,19 @@ static void confirm(int status)
 #endif
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	int status;
 
+	if (getpid() != 1)
+		return modprobe(argv[argc - 1]);
 	mount_filesystems();
 	read_parameters();
 	open_ports();
 	report_boot();
 	raise_limits();
 	bring_up_loopback();
-	load_modules();
+	serve_modules();
 	status = run_tests();
 	report_status(status);
 	send_files();

@@ -4,9 +4,8 @@
 # What the guest finds: init, the tests, their arguments and files, and modules. vm/init.c says how
 # the parts are laid out.
 
-# Loaded where the kernel has them as modules, with what they depend on. The ciphers are those of
-# TLS: the guest has no modprobe by which the kernel could ask for them.
-readonly MODULES="tls vsock vmw_vsock_virtio_transport_common vsock_loopback gcm ghash_generic ctr"
+# What the kernel may ask for, where it has them as modules. The ciphers are those of TLS.
+readonly MODULES="tls vsock_loopback gcm ghash_generic ctr"
 
 # Options of test_progs whose value is a file that it writes.
 readonly OUTPUT_OPTIONS="-J --json-summary --write-expect"
@@ -192,42 +191,60 @@ copy_module() {
 	esac >"$2"
 }
 
-# Into the directory $1: the modules, and "order" with their names.
+# Into the directory $1: the modules, and "aliases", the guest's /modules.
 collect_modules() {
 	local -A module_files=()
-	local -a module_order=()
-	local module
+	local module name
 
 	need modinfo kmod
 	index_modules
 	for module in $MODULES; do
+		local -a module_order=()
 		want_module "$module"
+		for name in "${module_order[@]}"; do
+			[[ -f $1/$name.ko ]] || copy_module "${module_files[$name]}" "$1/$name.ko" || return 1
+		done
+		add_aliases "$module"
+	done >"$1/aliases"
+}
+
+# A line for each name by which the kernel asks for a module: the name, and what is to be loaded.
+add_aliases() {
+	local alias
+
+	[[ ${module_files[$1]-} ]] || return 0
+	for alias in $(modinfo -F alias "${module_files[$1]}"); do
+		printf '%s' "$alias"
+		printf ' /lib/%s.ko' "${module_order[@]}"
+		echo
 	done
-	for module in "${module_order[@]}"; do
-		copy_module "${module_files[$module]}" "$1/$module.ko" || return 1
-		echo "$module"
-	done >"$1/order"
 }
 
 # A package's modules never change, so what was made of them is kept. A tree's do.
 stage_modules() {
-	local dir module
+	local dir
 
-	: >"$stage/modules" || die INFRA "cannot write to $tmp"
 	[[ $modules_dir && $module_mode == auto ]] || return 0
 	dir=$tmp/modules
 	if [[ ! $tree ]]; then
-		dir=$(cache_dir)/modules/$({ stat -c '%n %Y %i' "$modules_dir/kernel"; echo "$MODULES"; } | digest)
+		dir=$(cache_dir)/modules/$(modules_key)
 	fi
 	if [[ ! -d $dir ]]; then
 		mkdir -p "${dir%/*}" "$tmp/new-modules" || die INFRA "cannot write to ${dir%/*}"
 		collect_modules "$tmp/new-modules" || die INFRA "cannot unpack the modules in $modules_dir"
 		put_in_place "$tmp/new-modules" "$dir"
 	fi
-	while IFS= read -r module; do
-		ln -s "$dir/$module.ko" "$stage/lib/$module.ko"
-		echo "/lib/$module.ko"
-	done <"$dir/order" >"$stage/modules"
+	[[ -s $dir/aliases ]] || return 0
+	ln -s "$dir/"*.ko "$stage/lib/"
+	ln -s "$dir/aliases" "$stage/modules"
+}
+
+modules_key() {
+	{
+		stat -c '%n %Y %i' "$modules_dir/kernel"
+		echo "$MODULES"
+		declare -f collect_modules add_aliases
+	} | digest
 }
 
 # Others may be doing the same; whoever comes first wins.

@@ -7,6 +7,10 @@
 #endif
 #include <endian.h>
 #include <fcntl.h>
+#include <linux/tls.h>
+#include <linux/vm_sockets.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -16,6 +20,7 @@
 #include <sys/io.h>
 #include <sys/mman.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -85,6 +90,45 @@ static int show(int nr, char **what)
 			printf("%s=%s\n", what[i], getenv(what[i]));
 		if (f)
 			fclose(f);
+	}
+	return 0;
+}
+
+/* A stream through the loopback of an address family, or -1. */
+static int connect_to_self(struct sockaddr *addr, socklen_t len)
+{
+	int server = socket(addr->sa_family, SOCK_STREAM, 0);
+	int client = socket(addr->sa_family, SOCK_STREAM, 0);
+
+	if (bind(server, addr, len) || listen(server, 1) || getsockname(server, addr, &len) ||
+	    connect(client, addr, len)) {
+		perror("connect");
+		return -1;
+	}
+	return client;
+}
+
+/* Needs AF_VSOCK and its loopback, TLS, and a cipher: modules, on most kernels. */
+static int use_modules(void)
+{
+	struct tls12_crypto_info_aes_gcm_128 key = {
+		.info = { .version = TLS_1_2_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128 },
+	};
+	struct sockaddr_vm vm = {
+		.svm_family = AF_VSOCK,
+		.svm_cid = VMADDR_CID_LOCAL,
+		.svm_port = VMADDR_PORT_ANY,
+	};
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	int fd;
+
+	if (connect_to_self((struct sockaddr *)&vm, sizeof(vm)) < 0)
+		return 1;
+	fd = connect_to_self((struct sockaddr *)&in, sizeof(in));
+	if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 3) ||
+	    setsockopt(fd, SOL_TLS, TLS_TX, &key, sizeof(key))) {
+		perror("tls");
+		return 1;
 	}
 	return 0;
 }
@@ -311,6 +355,8 @@ int main(int argc, char **argv)
 			argv++, argc--;
 		return show(argc - 1, argv + 1);
 	}
+	if (!strcmp(what, "use-modules"))
+		return use_modules();
 	if (!strcmp(what, "megabytes"))
 		return megabytes();
 	if (!strcmp(what, "copy"))
