@@ -37,7 +37,7 @@ readonly HERE
 # ---- Options -----------------------------------------------------------------------------------
 
 mode=run # doctor, list-kernels, self-test, print-cmd, bisect, bisect-check
-kernels=() jobs=1 arch_arg=$(uname -m) build='' build_target='' debug='' config_fragments=() base_config=''
+kernels=() jobs=1 arch_arg=$HOST_ARCH build='' build_target='' debug='' config_fragments=() base_config=''
 test_args=() bin='' guest_env=() guest_sysctls=() module_mode=auto use_expect=1
 accel_mode=auto smp=2 mem='' cpu='' qemu_args=() extra_append=() strict='' gdb='' shell=''
 total_timeout='' boot_timeout='' hang_timeout='' repeat=1 until_fail='' no_splat='' splat_allow=()

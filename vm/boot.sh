@@ -53,10 +53,7 @@ prepare_output() {
 	if command -v flock >/dev/null; then
 		flock -n "$lock" || die INFRA "another $PROG is writing to $out; choose one with -o"
 	fi
-	rm -rf "$out"/run-[0-9]*
-	for file in facts qemu.cmd initramfs.list decoded.txt; do
-		rm -f "$out/$file"
-	done
+	rm -rf "$out"/run-[0-9]* "$out"/{facts,qemu.cmd,initramfs.list,decoded.txt}
 	for file in "${collected[@]}"; do
 		[[ ! -f $file ]] || rm -f -- "$file"
 	done
@@ -99,7 +96,7 @@ watch_options() {
 	local factor=1 option
 
 	[[ $accel == tcg ]] && factor=2
-	[[ $arch == "$(uname -m)" ]] || factor=4
+	[[ $arch == "$HOST_ARCH" ]] || factor=4
 	watch=(
 		-o "$run" --nonce "$nonce" --facts "$tmp/facts"
 		--timeout "${total_timeout:-$((factor == 1 ? 600 : 900 * factor))}"

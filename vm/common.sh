@@ -6,6 +6,9 @@
 # Where modinfo is, for users whose path has no room for it.
 PATH=$PATH:/usr/sbin:/sbin
 
+HOST_ARCH=$(uname -m)
+readonly HOST_ARCH
+
 # Verdict classes, which are the exit codes; vm/watch.c has the same.
 readonly PASS=0 FAIL=1 USAGE=2 CRASH=3 HANG=4 SPLAT=5 BOOTFAIL=6 INFRA=7 UNTESTABLE=8
 readonly SKIP=77 TIMEOUT=124 INTERRUPTED=130

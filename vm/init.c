@@ -20,10 +20,9 @@
  *
  *   /args     arguments of test_progs, each ended by a NUL
  *   /env      more for its environment, NAME=VALUE, each ended by a NUL
- *   /modules  what the kernel may ask for, one alias a line: the alias, and the paths of the
- *             modules to load for it, in that order
- *   /collect  files to hand back: a name and a path, each ended by a NUL; a directory
- *             comes as a tar
+ *   /modules  what the kernel may ask for, and a list, "aliases": a line for each alias, with the
+ *             paths of the modules to load for it, in that order
+ *   /collect  files to hand back: a name and a path, each ended by a NUL
  *   /shell    a command to run on the tests' port instead of the tests, each word ended by a NUL
  */
 #ifndef _GNU_SOURCE
@@ -332,7 +331,7 @@ static void bring_up_loopback(void)
 /* Each costs about 30 ms under TCG, so none is loaded before a test needs it and the kernel asks. */
 static void serve_modules(void)
 {
-	if (!access("/modules", F_OK))
+	if (!access("/modules/aliases", F_OK))
 		write_text("/proc/sys/kernel/modprobe", "/init");
 }
 
@@ -352,7 +351,7 @@ static bool load_module(const char *path)
 	return loaded;
 }
 
-/* The words of one line of /modules: an alias, and paths. */
+/* The words of one line of the list: an alias, and paths. */
 static bool load_modules(char *line)
 {
 	bool loaded = true;
@@ -367,7 +366,7 @@ static bool load_modules(char *line)
 /* What the kernel runs as "/init -q -- ALIAS". */
 static int modprobe(const char *alias)
 {
-	struct blob list = read_file("/modules");
+	struct blob list = read_file("/modules/aliases");
 	size_t len = strlen(alias);
 	char *save, *line;
 

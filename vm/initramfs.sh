@@ -18,12 +18,14 @@ readonly GUEST_EXPECT=/expect
 # Static means: no program header of type PT_INTERP (3).
 is_static_elf() {
 	local -a w
-	local phoff
+	local i
 
-	read -r -a w < <(od -An -v -tu2 -w64 -N64 "$1" 2>/dev/null)
-	((${#w[@]} == 32 && w[0] == 0x457f && w[1] == 0x464c && w[9] == elf_machine)) || return 2
-	phoff=$((w[16] | w[17] << 16))
-	! grep -q '^ *3 ' < <(od -An -v -tu4 -w"${w[27]}" -j "$phoff" -N $((w[27] * w[28])) "$1")
+	read -r -a w < <(od -An -v -tu4 -w4096 -N4096 "$1" 2>/dev/null)
+	((${#w[@]} >= 16 && w[0] == 0x464c457f && w[4] >> 16 == elf_machine)) || return 2
+	# The headers lie at w[8], are w[13] >> 16 bytes large each, and w[14] & 0xffff many.
+	for ((i = w[14] & 0xffff; i > 0; i--)); do
+		((w[(w[8] + (i - 1) * (w[13] >> 16)) / 4] != 3)) || return 1
+	done
 }
 
 check_binary() {
@@ -191,7 +193,7 @@ copy_module() {
 	esac >"$2"
 }
 
-# Into the directory $1: the modules, and "aliases", the guest's /modules.
+# The guest's /modules: what may be asked for, and the list of aliases. $1 is the directory.
 collect_modules() {
 	local -A module_files=()
 	local module name
@@ -215,7 +217,7 @@ add_aliases() {
 	[[ ${module_files[$1]-} ]] || return 0
 	for alias in $(modinfo -F alias "${module_files[$1]}"); do
 		printf '%s' "$alias"
-		printf ' /lib/%s.ko' "${module_order[@]}"
+		printf ' /modules/%s.ko' "${module_order[@]}"
 		echo
 	done
 }
@@ -234,16 +236,14 @@ stage_modules() {
 		collect_modules "$tmp/new-modules" || die INFRA "cannot unpack the modules in $modules_dir"
 		put_in_place "$tmp/new-modules" "$dir"
 	fi
-	[[ -s $dir/aliases ]] || return 0
-	ln -s "$dir/"*.ko "$stage/lib/"
-	ln -s "$dir/aliases" "$stage/modules"
+	ln -s "$dir"/* "$stage/modules"
 }
 
 modules_key() {
 	{
 		stat -c '%n %Y %i' "$modules_dir/kernel"
 		echo "$MODULES"
-		declare -f collect_modules add_aliases
+		declare -f collect_modules add_aliases # what they make of it
 	} | digest
 }
 
@@ -299,10 +299,10 @@ stage_files() {
 	local init
 
 	init=$(init_binary) || exit
-	mkdir -p "$stage"/{dev,proc,sys,tmp,run,lib} || die INFRA "cannot write to $tmp"
+	mkdir -p "$stage"/{dev,proc,sys,tmp,run,modules} "$stage$GUEST_EXPECT" || die INFRA "cannot write to $tmp"
 	ln -s "$init" "$stage/init"
 	ln -s "$(realpath -- "$bin")" "$stage/test_progs"
-	mkdir "$stage$GUEST_EXPECT" && ln -s "$HERE"/vm/expect/* "$stage$GUEST_EXPECT"
+	ln -s "$HERE"/vm/expect/* "$stage$GUEST_EXPECT"
 	stage_input_files
 	guest_arguments >"$stage/args" || die INFRA "cannot write to $tmp"
 	collect_list >"$stage/collect" || die INFRA "cannot write to $tmp"
@@ -315,7 +315,6 @@ build_initramfs() {
 	local stage=$tmp/stage
 
 	need cpio cpio
-	mkdir "$stage" || die INFRA "cannot write to $tmp"
 	stage_files
 	(cd "$stage" && find . -mindepth 1 -print0 | LC_ALL=C sort -z |
 		cpio -o -0 -L -H newc -R 0:0 --quiet) >"$out/initramfs.cpio" ||

@@ -84,7 +84,8 @@ use_directory() {
 	found=$(compgen -G "$dir/boot/vmlinuz-*" || compgen -G "$dir/usr/lib/modules/*/vmlinuz" ||
 		compgen -G "$dir/lib/modules/*/vmlinuz") ||
 		die USAGE "$dir holds neither boot/vmlinuz-* nor $tree_image$(hint_at_build "$dir")"
-	use_image "$(sort -V <<<"$found" | tail -n 1)"
+	[[ $found != *$'\n'* ]] || found=$(sort -V <<<"$found" | tail -n 1)
+	use_image "$found"
 }
 
 hint_at_build() {
@@ -123,7 +124,10 @@ find_companions() {
 }
 
 is_elf() {
-	[[ $(head -c 4 "$1" 2>/dev/null | tr '\0' ' ') == $'\x7fELF' ]]
+	local magic
+
+	LC_ALL=C IFS='' read -r -d '' -N 4 magic <"$1"
+	[[ $magic == $'\x7fELF' ]]
 }
 
 # The release that an image names; nothing if it keeps that to itself; fails if it is no kernel.
@@ -146,7 +150,7 @@ bzimage_release() {
 
 	read -r -a w < <(od -An -v -tu2 -w16 -j 512 -N 16 "$1" 2>/dev/null)
 	((${#w[@]} == 8 && w[1] == 0x6448 && w[2] == 0x5372)) || return 1
-	text=$(tail -c +$((w[7] + 0x200 + 1)) "$1" 2>/dev/null | head -c 256 | tr '\0' '\n' | head -n 1)
+	IFS='' read -r -d '' -n 256 text < <(tail -c +$((w[7] + 0x200 + 1)) "$1" 2>/dev/null)
 	printf '%s\n' "${text%% *}"
 }
 

@@ -53,7 +53,7 @@ choose_accel() {
 	kvm_proven='' accel_reason='' tcg_threads='' accel=$accel_mode
 	[[ $accel_mode == auto ]] || return 0
 	accel_cache=$(accel_cache_file)
-	if [[ $arch != "$(uname -m)" ]]; then
+	if [[ $arch != "$HOST_ARCH" ]]; then
 		accel=tcg accel_reason="another architecture"
 	elif [[ ! -e /dev/kvm ]]; then
 		accel=tcg accel_reason="no /dev/kvm"
@@ -69,7 +69,7 @@ choose_accel() {
 }
 
 note_accel() {
-	[[ $accel_reason && $arch == "$(uname -m)" ]] || return 0
+	[[ $accel_reason && $arch == "$HOST_ARCH" ]] || return 0
 	say "note: KVM is unusable here ($accel_reason); using TCG, about ten times slower"
 }
 
