@@ -112,7 +112,8 @@ find_companions() {
 		[[ ! $release || ! -d $file/kernel ]] || modules_dir=$file
 	done
 	[[ ! $tree || ! -f $tree/modules.order ]] || modules_dir=$tree
-	for file in "${tree:-/nonexistent}"/.config"${build:+.vmtest}" "${image%/*}/config-$release" "$modules_dir/config" \
+	# A tree's .config may have changed since, or be another's than the image's.
+	for file in "${tree:-/nonexistent}"/{include/config/auto.conf,.config} "${image%/*}/config-$release" "$modules_dir/config" \
 		"$root/boot/config-$release"; do
 		[[ -r $file ]] && config_file=$file && break
 	done
