@@ -47,7 +47,7 @@ prepare_output() {
 	local file
 
 	out=${out:-$logs_dir/$name}
-	mkdir -p "$out" 2>/dev/null || die INFRA "cannot create $out"
+	[[ -d $out ]] || mkdir -p "$out" 2>/dev/null || die INFRA "cannot create $out"
 	out=$(cd "$out" && pwd -P) || die INFRA "cannot enter $out"
 	exec {lock}>"$out/.lock" || die INFRA "cannot write to $out"
 	if command -v flock >/dev/null; then
@@ -120,12 +120,13 @@ watch_options() {
 boot_once() {
 	local watch
 
-	nonce=$(od -An -N8 -tx8 /dev/urandom | tr -d ' \n')
+	nonce=$(od -An -N8 -tx8 /dev/urandom)
+	nonce=${nonce//[^0-9a-f]/}
 	qemu_command
 	write_qemu_cmd
 	watch_options
 	[[ ! $gdb ]] || say "waiting for: gdb ${vmlinux:-VMLINUX} -ex 'target remote $out/gdb.sock'"
-	rm -f "$tmp/facts"
+	[[ ! -e $tmp/facts ]] || rm "$tmp/facts"
 	"$host_dir/vmwatch" "${watch[@]}" -- "${machine[@]}" "${ports[@]}" <&0 &
 	child=$!
 	wait "$child"
@@ -188,7 +189,7 @@ boot_repeatedly() {
 	for ((i = 1; i <= runs; i++)); do
 		run=$out
 		((runs == 1)) || run=$out/run-$i
-		mkdir -p "$run" || die INFRA "cannot write to $out"
+		[[ -d $run ]] || mkdir "$run" || die INFRA "cannot write to $out"
 		now_ms begun
 		boot
 		elapsed "$begun"

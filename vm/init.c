@@ -22,7 +22,7 @@
  *   /env      more for its environment, NAME=VALUE, each ended by a NUL
  *   /modules  what the kernel may ask for, and a list, "aliases": a line for each alias, with the
  *             paths of the modules to load for it, in that order
- *   /collect  files to hand back: a name and a path, each ended by a NUL
+ *   /collect  files to hand back: a name and a path, each ended by a NUL; a directory comes as a tar
  *   /shell    a command to run on the tests' port instead of the tests, each word ended by a NUL
  */
 #ifndef _GNU_SOURCE

@@ -20,7 +20,8 @@ is_static_elf() {
 	local -a w
 	local i
 
-	read -r -a w < <(od -An -v -tu4 -w4096 -N4096 "$1" 2>/dev/null)
+	# shellcheck disable=SC2207 # numbers; read(1) would take them byte by byte
+	w=($(od -An -v -tu4 -N4096 "$1" 2>/dev/null))
 	((${#w[@]} >= 16 && w[0] == 0x464c457f && w[4] >> 16 == elf_machine)) || return 2
 	# The headers lie at w[8], are w[13] >> 16 bytes large each, and w[14] & 0xffff many.
 	for ((i = w[14] & 0xffff; i > 0; i--)); do
