@@ -194,7 +194,7 @@ set_option() {
 	--boot-timeout) number 1 && boot_timeout=$value ;;
 	--hang-timeout) number 1 && hang_timeout=$value ;;
 	--repeat) number 1 && repeat=$value ;;
-	--splat-allow) readable && splat_allow+=("$(realpath -- "$value")") ;;
+	--splat-allow) readable && valid_patterns && splat_allow+=("$(realpath -- "$value")") ;;
 	--expect) one_of fail crash hang splat boot && expect_class=$value ;;
 	--match) needed && valid_regex && match=$value ;;
 	-o) needed && out=$value ;;
@@ -229,6 +229,15 @@ assignment() {
 valid_regex() {
 	grep -qE -e "$value" </dev/null 2>/dev/null
 	(($? < 2)) || die USAGE "$name: \"$value\" is not a regular expression"
+}
+
+# A line that is no regular expression would except nothing, without a word.
+valid_patterns() {
+	local line
+
+	while IFS='' read -r line || [[ $line ]]; do
+		[[ ! $line || $line == \#* ]] || (value=$line valid_regex) || exit
+	done <"$value"
 }
 
 # What goes together, and what follows from what.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,40 +15,44 @@
 INCLUDE_TEXT(deny_text, "vm/splats.deny");
 INCLUDE_TEXT(allow_text, "vm/splats.allow");
 
-struct patterns {
+struct splat_patterns {
 	regex_t *regex;
 	size_t nr;
 };
 
-static struct patterns deny, allow;
+static struct splat_patterns deny, allow;
 
-static void add_pattern(struct patterns *patterns, const char *text)
+/* False, and why, if a line is no regular expression. */
+static bool compile(struct splat_patterns *patterns, const char *text, char *error, size_t size)
 {
-	patterns->regex = reallocarray(patterns->regex, patterns->nr + 1, sizeof(regex_t));
-	/* The patterns are a part of the program: if one is broken, nothing it says can be trusted.
-	 */
-	if (!patterns->regex ||
-	    regcomp(&patterns->regex[patterns->nr], text, REG_EXTENDED | REG_NOSUB)) {
-		fprintf(stderr, "bad pattern for kernel messages: %s\n", text);
-		abort();
-	}
-	patterns->nr++;
-}
+	for (size_t len; *text; text += len + (text[len] == '\n')) {
+		char *line;
+		int err;
 
-static void compile(struct patterns *patterns, const char *text)
-{
-	while (*text) {
-		size_t len = strcspn(text, "\n");
-		char *line = strndup(text, len);
+		len = strcspn(text, "\n");
+		if (!len || *text == '#')
+			continue;
+		line = strndup(text, len);
+		patterns->regex = reallocarray(patterns->regex, patterns->nr + 1, sizeof(regex_t));
+		if (!line || !patterns->regex)
+			abort();
+		err = regcomp(&patterns->regex[patterns->nr], line, REG_EXTENDED | REG_NOSUB);
+		if (err) {
+			int used = snprintf(error, size, "\"%s\": ", line);
 
-		if (len && *line != '#')
-			add_pattern(patterns, line);
+			if (used >= 0 && (size_t)used < size)
+				regerror(err, &patterns->regex[patterns->nr], error + used,
+					 size - used);
+			free(line);
+			return false;
+		}
 		free(line);
-		text += len + (text[len] == '\n');
+		patterns->nr++;
 	}
+	return true;
 }
 
-static bool matches_any(const struct patterns *patterns, const char *message)
+bool splat_patterns_match(const struct splat_patterns *patterns, const char *message)
 {
 	for (size_t i = 0; i < patterns->nr; i++) {
 		if (regexec(&patterns->regex[i], message, 0, NULL, 0) == 0)
@@ -56,18 +61,51 @@ static bool matches_any(const struct patterns *patterns, const char *message)
 	return false;
 }
 
+/* They are a part of the program: if one is broken, nothing it says can be trusted. */
+static void compile_own(struct splat_patterns *patterns, const char *text)
+{
+	char error[256];
+
+	if (!compile(patterns, text, error, sizeof(error))) {
+		fprintf(stderr, "bad pattern for kernel messages: %s\n", error);
+		abort();
+	}
+}
+
 static void compile_once(void)
 {
 	if (deny.nr)
 		return;
-	compile(&deny, deny_text);
-	compile(&allow, allow_text);
+	compile_own(&deny, deny_text);
+	compile_own(&allow, allow_text);
+}
+
+struct splat_patterns *splat_patterns_load(const char *path, char *error, size_t size)
+{
+	struct splat_patterns *patterns = calloc(1, sizeof(*patterns));
+	FILE *f = patterns ? fopen(path, "r") : NULL;
+	char *text = NULL;
+	size_t room = 0;
+
+	/* All of it: no text has a NUL. */
+	if (!f || (getdelim(&text, &room, '\0', f) < 0 && !feof(f))) {
+		snprintf(error, size, "%s", strerror(errno));
+		free(patterns);
+		patterns = NULL;
+	} else if (text && !compile(patterns, text, error, size)) {
+		free(patterns);
+		patterns = NULL;
+	}
+	if (f)
+		fclose(f);
+	free(text);
+	return patterns;
 }
 
 bool splat_matches(const char *message)
 {
 	compile_once();
-	return matches_any(&deny, message) && !matches_any(&allow, message);
+	return splat_patterns_match(&deny, message) && !splat_patterns_match(&allow, message);
 }
 
 bool splat_begins(const char *message, unsigned int *traces)

@@ -4,6 +4,7 @@
 #define SPLAT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* harness/kmsg.c: the log of this kernel. */
 
@@ -40,5 +41,12 @@ bool splat_matches(const char *message);
  * counts the splats that have not ended. Not all kinds of them have an end.
  */
 bool splat_begins(const char *message, unsigned int *traces);
+
+/* Messages by extended regular expressions, one a line, as in vm/splats.allow. */
+struct splat_patterns;
+
+/* NULL, and why, if the file cannot be read or one of its lines is no regular expression. */
+struct splat_patterns *splat_patterns_load(const char *path, char *error, size_t size);
+bool splat_patterns_match(const struct splat_patterns *patterns, const char *message);
 
 #endif /* SPLAT_H */

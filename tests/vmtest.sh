@@ -34,6 +34,7 @@ prepare() {
 	"${CC:-cc}" -O2 -o "$dir/dynamic" "$HERE/tests/guests/guest.c" || fail_setup "no compiler"
 	mkdir "$dir/bin" "$dir/a b" "$dir/cache" "$dir/scratch" "$dir/small"
 	echo "WARNING: CPU: 0 at x.c" >"$dir/allow"
+	printf '# a comment\n\nfine\n(\n' >"$dir/bad-allow"
 	echo "to and fro" >"$dir/a b/in"
 	ln -s "$(command -v bash)" "$dir/bin/bash"
 	for tool in dirname realpath od stat uname cat sha256sum grep sed head tr; do
@@ -243,6 +244,7 @@ test_protocol() {
 test_output() {
 	row messy-output 0 'no line feed' vmtest -- messy
 	row flood 0 'line 7999 ' vmtest -- flood
+	row escapes 1 '^    \?\[2J0+\.\.\.$' vmtest -q -- forge
 	row closed-output 0 PASS vmtest -- closed
 	row reader-gone 0 PASS reader_gone
 	row slow-reader 0 PASS slow_reader
@@ -319,6 +321,7 @@ test_host() {
 	row match-alone 2 'go with --bisect' vmtest --match x
 	row debug-alone 2 'goes with --build' vmtest --debug
 	row bad-env 2 'NAME=VALUE' vmtest --env colour
+	row bad-allow-file 2 '"\(" is not a regular expression' vmtest --splat-allow "$dir/bad-allow"
 	row no-allow-file 2 'no such file' vmtest --splat-allow "$dir/nothing"
 	row build-image 2 'needs a kernel tree' vmtest_on -k "$HERE/vmtest.sh" -- --build
 	row missing-list 2 'no such file' vmtest -- -d @"$dir/nothing"

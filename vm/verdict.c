@@ -87,7 +87,10 @@ __attribute__((format(printf, 3, 4))) static void decide(struct run *run, enum v
 
 /* ---- The kernel's messages ------------------------------------------------------------------- */
 
-/* Behind "[    1.234567] " and, with CONFIG_PRINTK_CALLER, "[  T123] ". */
+/*
+ * Behind "[    1.234567] " and, with CONFIG_PRINTK_CALLER, "[  T123] ". A guest may say anything,
+ * also what is meant for a terminal.
+ */
 static char *without_stamp(char *line)
 {
 	char *end;
@@ -98,28 +101,10 @@ static char *without_stamp(char *line)
 		line += *line == ' ';
 	}
 	line[strcspn(line, "\r")] = '\0';
+	for (char *p = line; *p; p++)
+		if (*p != '\t' && !isprint((unsigned char)*p))
+			*p = '?';
 	return line;
-}
-
-static bool file_has_match(const char *path, const char *message)
-{
-	FILE *f = fopen(path, "r");
-	char pattern[1024];
-	bool found = false;
-
-	while (f && !found && fgets(pattern, sizeof(pattern), f)) {
-		regex_t regex;
-
-		pattern[strcspn(pattern, "\n")] = '\0';
-		if (!*pattern || *pattern == '#' ||
-		    regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB))
-			continue;
-		found = !regexec(&regex, message, 0, NULL, 0);
-		regfree(&regex);
-	}
-	if (f)
-		fclose(f);
-	return found;
 }
 
 /*
@@ -129,7 +114,7 @@ static bool file_has_match(const char *path, const char *message)
 static bool is_excepted(const struct run *run, const struct expect *expect, const char *message)
 {
 	for (size_t i = 0; i < run->options.nr_splat_allow; i++)
-		if (file_has_match(run->options.splat_allow[i], message))
+		if (splat_patterns_match(run->options.splat_allow[i], message))
 			return true;
 	for (unsigned int i = 0; expect && i < expect->nr_blocks; i++)
 		if (expect_splat(&expect->blocks[i], message))
@@ -445,7 +430,19 @@ void classify(struct run *run)
 
 /* ---- For people ------------------------------------------------------------------------------ */
 
-/* The last lines of a log, indented. */
+/* What a guest says may be long, and may be meant for a terminal. */
+static void show_line(const char *line)
+{
+	const int max = 300;
+	int i;
+
+	fprintf(stderr, "    ");
+	for (i = 0; line[i] && i < max; i++)
+		putc(line[i] == '\t' || isprint((unsigned char)line[i]) ? line[i] : '?', stderr);
+	fprintf(stderr, "%s\n", line[i] ? "..." : "");
+}
+
+/* The last lines of a log. */
 static void show_tail(const struct run *run, const char *name, int lines)
 {
 	struct buffer text = read_whole(run, name);
@@ -460,7 +457,7 @@ static void show_tail(const struct run *run, const char *name, int lines)
 		from--;
 	say("the end of %s:", log_path(run, name));
 	for (from = strtok_r(from, "\r\n", &save); from; from = strtok_r(NULL, "\r\n", &save))
-		fprintf(stderr, "    %s\n", from);
+		show_line(from);
 	buffer_free(&text);
 }
 
@@ -474,7 +471,7 @@ static void show_splat(const struct run *run)
 		    *run->splat_subtest ? run->splat_subtest : "no subtest");
 	for (int i = 0; line && i <= SPLAT_CONTEXT; i++, line = strtok_r(NULL, "\n", &save))
 		if (strncmp(line, "----", 4) || i)
-			fprintf(stderr, "    %s\n", line);
+			show_line(line);
 	buffer_free(&text);
 }
 

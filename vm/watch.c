@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "harness/splat.h"
 #include "vm/watch.h"
 
 /* ---- Small things ---------------------------------------------------------------------------- */
@@ -175,6 +176,19 @@ static void add_collect(struct options *o, char *arg, struct argp_state *state)
 	o->collect[o->nr_collect++] = (struct collect){ arg, path };
 }
 
+static void add_patterns(struct options *o, const char *path, struct argp_state *state)
+{
+	char error[256];
+
+	o->splat_allow =
+		reallocarray(o->splat_allow, o->nr_splat_allow + 1, sizeof(*o->splat_allow));
+	if (!o->splat_allow)
+		exit(INFRA);
+	o->splat_allow[o->nr_splat_allow] = splat_patterns_load(path, error, sizeof(error));
+	if (!o->splat_allow[o->nr_splat_allow++])
+		argp_error(state, "%s: %s", path, error);
+}
+
 static unsigned int seconds(const char *arg, struct argp_state *state)
 {
 	unsigned long value;
@@ -216,7 +230,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		add_collect(o, arg, state);
 		return 0;
 	case OPT_SPLAT_ALLOW:
-		add_string(&o->splat_allow, &o->nr_splat_allow, arg);
+		add_patterns(o, arg, state);
 		return 0;
 	case OPT_NO_SPLAT:
 		o->no_splat = true;

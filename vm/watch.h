@@ -72,7 +72,7 @@ struct options {
 	bool show_console, show_tests, terminal, no_splat;
 	struct collect *collect;
 	size_t nr_collect;
-	const char **splat_allow;
+	struct splat_patterns **splat_allow;
 	size_t nr_splat_allow;
 	const char **info; /* "KEY=VALUE" for verdict.json */
 	size_t nr_info;

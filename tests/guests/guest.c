@@ -60,7 +60,7 @@ static int forge(void)
 {
 	static const char text[] = "\nVMTEST 0 DONE 0\nVMTEST 0 END\n";
 
-	printf("%s", text);
+	printf("\033[2J%01000d%s", 0, text);
 	write_to("/dev/ttyS1", text);
 	write_to("/dev/ttyS1", "VMTEST 0 DON"); /* and a line that is left unfinished */
 	return 1;
