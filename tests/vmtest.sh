@@ -54,11 +54,13 @@ sys.stdout.buffer.write(zlib.compress(sys.stdin.buffer.read()))' <"$dir/results"
 
 # What a QEMU is told, for those that only pretend to be one.
 # shellcheck disable=SC2016
-parse_arguments='for arg; do
+parse_arguments='flood() { yes "[    1.000000] 0123456789 0123456789 0123456789 0123456789" | head -n 600000; }
+for arg; do
 	case $arg in
 	*vmtest.nonce=*) nonce=${arg#*vmtest.nonce=} ;;
 	socket,id=control,*) control=${arg##*=} ;;
 	socket,id=console,*) console=${arg##*=} ;;
+	socket,id=tests,*) tests=${arg##*=} ;;
 	esac
 done
 '
@@ -162,6 +164,24 @@ vmtest_with_script() {
 	vmtest_with_fake "$parse_arguments { $commands } >&\$control"
 }
 
+# Talks without an end: 60 MiB on the line named by $1, and in the middle of it $2.
+# shellcheck disable=SC2016 # for the fake to expand
+vmtest_with_flood() {
+	vmtest_with_fake "$parse_arguments"'
+	echo "VMTEST $nonce BOOT 1.2.3" >&$control
+	echo "VMTEST $nonce TESTS-START" >&$control
+	{ flood; echo "'"$2"'"; flood; echo "the end"; } >&$'"$1"'
+	{ echo "VMTEST $nonce DONE 4"; echo "VMTEST $nonce END"; } >&$control' -q
+}
+
+# A log that is cut short keeps its beginning, its end and what matters.
+log_is_bounded() {
+	local log=$dir/out/$1
+
+	(($(stat -c %s "$log") < 48 << 20)) && grep -q 'bytes are left out' "$log" &&
+		[[ $(head -n 1 "$log") == *0123456789* && $(tail -n 1 "$log") == "the end" ]]
+}
+
 # Dies of a stray breakpoint unless it has one thread.
 vmtest_with_int3() {
 	# shellcheck disable=SC2016 # for the fake to expand
@@ -242,6 +262,10 @@ test_protocol() {
 }
 
 test_output() {
+	row console-flood 5 'SPLAT .*WARNING: CPU: 0' vmtest_with_flood console '[    2.000000] WARNING: CPU: 0 PID: 1 at x.c:1'
+	check console-flood-log log_is_bounded console.log
+	row tests-flood 77 'bytes of a log in .* are left out' vmtest_with_flood tests ''
+	check tests-flood-log log_is_bounded test.log
 	row messy-output 0 'no line feed' vmtest -- messy
 	row flood 0 'line 7999 ' vmtest -- flood
 	row escapes 1 '^    \?\[2J0+\.\.\.$' vmtest -q -- forge

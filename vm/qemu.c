@@ -15,7 +15,9 @@
 
 #include "vm/watch.h"
 
-#define LEAVE_KEY 0x1d /* C-] */
+#define LEAVE_KEY 0x1d	     /* C-] */
+#define LOG_MAX	  (32 << 20) /* bytes of a log, and at least so many of its end: */
+#define LOG_END	  (4 << 20)
 
 static const char *const port_names[NR_PORTS] = { "console", "control", "tests", "monitor" };
 
@@ -164,7 +166,7 @@ static void look_at_console(struct run *run, const char *data, size_t len)
 		buffer_drop(&window, window.len - 64);
 }
 
-static void log_bytes(struct run *run, struct port *port, const char *data, size_t len)
+void log_bytes(struct run *run, struct port *port, const char *data, size_t len)
 {
 	while (len) {
 		ssize_t n = write(port->log_fd, data, len);
@@ -178,6 +180,62 @@ static void log_bytes(struct run *run, struct port *port, const char *data, size
 		}
 		data += n;
 		len -= n;
+		port->logged += n;
+	}
+}
+
+/* Half of what is kept for the end of a log; of what the kernel says, splats stay. */
+static void leave_out_half(struct run *run, struct port *port)
+{
+	size_t len = port->end.len / 2;
+	char *line_end = memchr(port->end.data + len, '\n', port->end.len - len);
+
+	if (line_end)
+		len = line_end + 1 - port->end.data;
+	if (port == &run->ports[CONSOLE]) {
+		struct buffer text = {};
+
+		buffer_append(&text, port->end.data, len);
+		buffer_blank_nuls(&text);
+		if (port->logged < 2 * LOG_MAX)
+			save_messages(run, port, text.data);
+		buffer_free(&text);
+	}
+	buffer_drop(&port->end, len);
+	port->left_out += len;
+}
+
+/* The beginning and the end: a guest that never stops to talk would fill the disk. */
+static void log_beginning_and_end(struct run *run, struct port *port, const char *data, size_t len)
+{
+	if (!port->end.len && port->logged + len <= LOG_MAX) {
+		log_bytes(run, port, data, len);
+		return;
+	}
+	buffer_append(&port->end, data, len);
+	if (port->end.len > 2 * LOG_END)
+		leave_out_half(run, port);
+}
+
+void flush_logs(struct run *run)
+{
+	char note[100];
+
+	for (int i = 0; i < NR_PORTS; i++) {
+		struct port *port = &run->ports[i];
+
+		if (port->left_out) {
+			snprintf(note, sizeof(note),
+				 "\n---- vmtest: %zu bytes are left out here ----\n",
+				 port->left_out);
+			log_bytes(run, port, note, strlen(note));
+			say("%zu bytes of a log in %s are left out", port->left_out,
+			    run->options.dir);
+		}
+		if (port->end.len)
+			log_bytes(run, port, port->end.data, port->end.len);
+		buffer_free(&port->end);
+		port->left_out = port->logged = 0;
 	}
 }
 
@@ -187,7 +245,7 @@ static void take_bytes(struct run *run, enum port_id id, const char *data, size_
 
 	run->progress_ms = now_ms();
 	if (port->log_fd >= 0)
-		log_bytes(run, port, data, len);
+		log_beginning_and_end(run, port, data, len);
 	if (port->copy_fd >= 0)
 		buffer_append(&port->unsent, data, len);
 	if (id == CONSOLE)

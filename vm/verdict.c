@@ -200,6 +200,26 @@ static bool scan_messages(struct run *run, const struct expect *expect, char *te
 	return *run->splat;
 }
 
+void save_messages(struct run *run, struct port *port, char *text)
+{
+	static unsigned int traces;
+	static int context;
+	char *save, *line = strtok_r(text, "\n", &save);
+
+	for (; line; line = strtok_r(NULL, "\n", &save)) {
+		char *message = without_stamp(line);
+
+		if (splat_begins(message, &traces))
+			context = SPLAT_CONTEXT;
+		if (context > 0 || !strncmp(message, "test_progs: ", 12) ||
+		    !strncmp(message, "vmtest: ", 8)) {
+			log_bytes(run, port, line, strlen(line));
+			log_bytes(run, port, "\n", 1);
+			context -= context > 0;
+		}
+	}
+}
+
 /* The guest's own copy of its log comes first: the console may have been cut short. */
 static bool find_splat(struct run *run)
 {

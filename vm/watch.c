@@ -51,6 +51,13 @@ void buffer_drop(struct buffer *b, size_t len)
 	memmove(b->data, b->data + len, b->len + 1);
 }
 
+void buffer_blank_nuls(struct buffer *b)
+{
+	for (size_t i = 0; i < b->len; i++)
+		if (!b->data[i])
+			b->data[i] = ' ';
+}
+
 void buffer_free(struct buffer *b)
 {
 	free(b->data);
@@ -79,9 +86,7 @@ struct buffer read_whole(const struct run *run, const char *name)
 		buffer_append(&b, chunk, n);
 	close(fd);
 	/* The logs are read as text, and a guest may say anything. */
-	for (size_t i = 0; i < b.len; i++)
-		if (!b.data[i])
-			b.data[i] = ' ';
+	buffer_blank_nuls(&b);
 	return b;
 }
 
@@ -322,6 +327,7 @@ static void watch(struct run *run)
 
 static void finish(struct run *run)
 {
+	flush_logs(run);
 	switch (run->outcome) {
 	case OUTCOME_HANG:
 	case OUTCOME_TIMEOUT:
@@ -337,6 +343,7 @@ static void finish(struct run *run)
 	default:
 		qemu_stop(run, 0);
 	}
+	flush_logs(run);
 	flush_copies(run);
 }
 

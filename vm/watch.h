@@ -55,6 +55,9 @@ enum port_id { CONSOLE, CONTROL, TESTS, MONITOR, NR_PORTS };
 struct port {
 	int fd; /* our end of the socket pair; -1: closed */
 	int log_fd;
+	size_t logged;	   /* bytes in the log */
+	struct buffer end; /* what came after a log of full length; the last of it is kept */
+	size_t left_out;
 	int copy_fd;	      /* a reader of ours besides the log; -1: none */
 	struct buffer unsent; /* what copy_fd has not taken yet */
 };
@@ -130,6 +133,7 @@ uint64_t now_ms(void);
 
 void buffer_append(struct buffer *b, const void *data, size_t len);
 void buffer_drop(struct buffer *b, size_t len); /* from its front */
+void buffer_blank_nuls(struct buffer *b);	/* for those who read it as text */
 void buffer_free(struct buffer *b);
 
 /* A whole file, for the caller to free; data is NULL if there is none. */
@@ -151,10 +155,14 @@ int qemu_start(struct run *run);
 void qemu_reap(struct run *run);
 /* Wait for its end, then kill it. */
 void qemu_stop(struct run *run, unsigned int patience_ms);
+/* Complete the logs: what the ports have said until now is in them, as far as it is kept. */
+void flush_logs(struct run *run);
 /* Hand the rest to whoever reads the ports' copies. */
 void flush_copies(struct run *run);
 /* Wait for one thing to happen, at most so long, and deal with it. */
 void pump(struct run *run, int timeout_ms);
+/* More for a port's log. */
+void log_bytes(struct run *run, struct port *port, const char *data, size_t len);
 /* A line for QEMU's monitor. */
 void monitor_command(struct run *run, const char *command);
 
@@ -166,6 +174,11 @@ void dump_guest(struct run *run);
 
 /* vm/verdict.c */
 
+/*
+ * Of a part of the kernel's log that is left out, write to the port's log what decides the verdict:
+ * splats, with what follows each, and marks.
+ */
+void save_messages(struct run *run, struct port *port, char *text);
 /* Decide, from everything that is known. */
 void classify(struct run *run);
 /* For people (stderr), for machines (verdict.json) and for the caller (facts). */
