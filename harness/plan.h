@@ -29,10 +29,10 @@ struct result {
 	uint64_t duration_ns;
 	struct wakeup *wakeups; /* the deliveries to readers that slept */
 	unsigned int nr_wakeups;
-	char *reason;	    /* why it failed or was skipped, in a line; NULL: it passed */
-	char *notes;	    /* "" or lines */
-	char *log;	    /* what it printed */
-	char *kernel_log;   /* the kernel's messages that made it fail, or NULL */
+	char *reason;		   /* why it failed or was skipped, in a line; NULL: it passed */
+	char *notes;		   /* "" or lines */
+	char *log;		   /* what it printed */
+	char *kernel_log;	   /* the kernel's messages that made it fail, or NULL */
 	struct delivery *delivery; /* the timeline, where it was traced and sent anything; or NULL */
 	char *also; /* what it left behind, when that is not the reason; NULL: nothing */
 	/* Of --expect: the known failures that it is or, if it is none of them, that it has. */

@@ -414,14 +414,14 @@ no_match_file() {
 }
 
 names_of_sockmap_listen() {
-	as_nobody "$dir/test_progs" -l
+	as_nobody "$dir/test_progs" -l -a sockmap_listen
 	want_status 0
 	grep '/' "$dir/out" | sed 's/^#[^ ]* *//' >"$dir/names"
 	want_text 152 "$(wc -l <"$dir/names")" "names"
 	want_text 152 "$(sort -u "$dir/names" | wc -l)" "different names"
 	want_text 'sockmap_listen/sockmap IPv4 TCP test_insert_invalid' "$(head -n 1 "$dir/names")" first
 	want_text 'sockmap_listen/sockhash Unix test_unix_redir stream' "$(tail -n 1 "$dir/names")" last
-	as_nobody "$dir/test_progs" -c
+	as_nobody "$dir/test_progs" -c -a sockmap_listen
 	want_text 1/152 "$(cat "$dir/out")" "count"
 }
 
