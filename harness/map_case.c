@@ -139,6 +139,14 @@ bool check_entry(int map_fd, uint32_t key, int fd)
 	       CHECK_EQ(cookie, cookie_of(fd), "cookie at key %u", key);
 }
 
+bool check_closed(int map_fd, uint32_t key)
+{
+	uint64_t cookie;
+
+	return CHECK_ERR(socket_map_lookup(map_fd, key, &cookie), ENOENT,
+			 "lookup of key %u, whose socket was closed", key);
+}
+
 struct task {
 	void (*run)(const struct map_env *env);
 	const struct map_env *env;

@@ -65,6 +65,9 @@ bool check_delete(int map_fd, uint32_t key);
 /* The entry is that socket; fd < 0: there is no entry. */
 bool check_entry(int map_fd, uint32_t key, int fd);
 
+/* There is no entry any more, since the socket was closed. */
+bool check_closed(int map_fd, uint32_t key);
+
 /*
  * Do it in a network namespace of its own, which has to be gone soon after: a socket keeps its
  * namespace until its last reference is given back, whether or not anything can find it any more.

@@ -130,6 +130,51 @@ static int probe_unix_oob(const struct sock_kind *kind)
 	return send(pair.peer, "x", 1, MSG_OOB) == 1 ? 0 : -errno;
 }
 
+static int probe_query(const struct sock_kind *kind)
+{
+	int map_fd __auto_close = bpf_map_create(BPF_MAP_TYPE_SOCKMAP, NULL, 4, 8, 1, NULL);
+	uint32_t id, n = 1;
+
+	(void)kind;
+	if (map_fd < 0)
+		return -errno;
+	return bpf_prog_query(map_fd, BPF_SK_MSG_VERDICT, 0, NULL, &id, &n) ? -errno : 0;
+}
+
+/* A parser that reserves room at the end of the skb, and returns its length. */
+static int load_meddling_parser(void)
+{
+	static const struct bpf_insn insns[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 6, .src_reg = 1 },
+		{ .code = BPF_LDX | BPF_W | BPF_MEM,
+		  .dst_reg = 2,
+		  .src_reg = 1,
+		  .off = offsetof(struct __sk_buff, len) },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 3 },
+		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_skb_change_tail },
+		{ .code = BPF_LDX | BPF_W | BPF_MEM,
+		  .dst_reg = 0,
+		  .src_reg = 6,
+		  .off = offsetof(struct __sk_buff, len) },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_SK_SKB, "parser", "GPL", insns, ARRAY_SIZE(insns),
+			       NULL);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int probe_parser_looks(const struct sock_kind *kind)
+{
+	int map_fd __auto_close = bpf_map_create(BPF_MAP_TYPE_SOCKMAP, NULL, 4, 8, 1, NULL);
+	int prog_fd __auto_close = load_meddling_parser();
+
+	(void)kind;
+	if (map_fd < 0 || prog_fd < 0)
+		return map_fd < 0 ? -errno : prog_fd;
+	return bpf_prog_attach(prog_fd, map_fd, BPF_SK_SKB_STREAM_PARSER, 0) ? 0 : -EOPNOTSUPP;
+}
+
 static int probe_socket(const struct sock_kind *kind)
 {
 	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
@@ -334,6 +379,14 @@ static const struct probe {
 	  .name = "unix_oob",
 	  .try = probe_unix_oob,
 	  .remedy = "CONFIG_AF_UNIX_OOB (Linux 5.15)" },
+	{ .feature = FEAT_QUERY,
+	  .name = "sockmap_query",
+	  .try = probe_query,
+	  .remedy = "BPF_PROG_QUERY for sockmap (Linux 5.18)" },
+	{ .feature = FEAT_PARSER_LOOKS,
+	  .name = "parser_looks",
+	  .try = probe_parser_looks,
+	  .remedy = "a kernel that refuses parsers which change the skb (Linux 7.2)" },
 	{ .feature = FEAT_SOCKET,
 	  .name = "socket",
 	  .try = probe_socket,

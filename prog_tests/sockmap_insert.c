@@ -303,7 +303,7 @@ static void then_peer_closed(const struct map_env *env)
 		return;
 	check_entry(map_fd, 0, s.pair.mapped);
 	close_fd(&s.pair.mapped);
-	check_entry(map_fd, 0, -1);
+	check_closed(map_fd, 0);
 }
 
 /*
@@ -328,7 +328,7 @@ static void then_reset(const struct map_env *env)
 		return;
 	check_stays_or_left(map_fd, s.pair.mapped);
 	close_fd(&s.pair.mapped);
-	check_entry(map_fd, 0, -1);
+	check_closed(map_fd, 0);
 }
 
 /* It is still in the map, or has left; and can be used like a new one. */
@@ -349,7 +349,7 @@ static void check_disconnected(const struct map_env *env, int map_fd, struct soc
 			check_traffic(pair);
 	}
 	close_fd(&pair->mapped);
-	check_entry(map_fd, 0, -1);
+	check_closed(map_fd, 0);
 }
 
 static void then_disconnected(const struct map_env *env)

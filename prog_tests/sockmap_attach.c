@@ -1,0 +1,638 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Programs of a map: who may be attached next to whom, which of them sockets get, and how they leave.
+ *
+ *	none			nothing is attached: queries say so, and detaching fails
+ *	query			of each type: the id of what is attached, and nothing once it is detached
+ *	wrong-type		programs, maps and attach types that do not belong together
+ *	replace			attaching again replaces
+ *	detach-other		only what is attached can be detached
+ *	exclusive		a map has a verdict with a parser or one without, not both
+ *	two-maps		a socket is subject to one program of a type: a second map with one does
+ *				not take it; maps with programs of other types do
+ *	after-insert		sockets get the programs that the map has when they are inserted
+ *	detached		a map that has lost its program gives none to those inserted later
+ *	parser-modifies		a parser that changes the skb: refused by new kernels
+ *
+ * By bpf_link:
+ *
+ *	link			attaches, says what it is, and detaches when it is closed
+ *	link-detach		the same by BPF_LINK_DETACH
+ *	link-exclusive		nobody attaches or detaches past a link, and no link on what is attached
+ *	link-update		replaces the program; BPF_F_REPLACE only the one that is named
+ *	link-keeps-map		a map whose descriptors are closed lives as long as its link
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "harness/harness.h"
+#include "harness/map_case.h"
+#include "network_helpers.h"
+#include "progs/verdicts.h"
+#include "attach.skel.h"
+
+/* ---- Programs -------------------------------------------------------------------------------- */
+
+struct attachable {
+	enum bpf_attach_type type;
+	const char *name;
+	enum feature feature;
+};
+
+static const struct attachable attachables[] = {
+	{ BPF_SK_MSG_VERDICT, "sk_msg", FEAT_MSG_VERDICT },
+	{ BPF_SK_SKB_STREAM_PARSER, "parser", FEAT_STREAM_VERDICT },
+	{ BPF_SK_SKB_STREAM_VERDICT, "parser's verdict", FEAT_STREAM_VERDICT },
+	{ BPF_SK_SKB_VERDICT, "verdict", FEAT_SKB_VERDICT },
+};
+
+/* Two programs of each type. */
+static int program(const struct attach_bpf *skel, enum bpf_attach_type type, unsigned int which)
+{
+	switch (type) {
+	case BPF_SK_MSG_VERDICT:
+		return bpf_program__fd(which ? skel->progs.msg_two : skel->progs.msg_one);
+	case BPF_SK_SKB_STREAM_PARSER:
+		return bpf_program__fd(which ? skel->progs.parser_two : skel->progs.parser_one);
+	default:
+		return bpf_program__fd(which ? skel->progs.skb_two : skel->progs.skb_one);
+	}
+}
+
+#define __auto_attach __attribute__((cleanup(destroy_attach)))
+
+static void destroy_attach(struct attach_bpf **skel)
+{
+	attach_bpf__destroy(*skel);
+}
+
+/* The programs, and a map for n sockets. */
+static bool open_both(const struct map_env *env, uint32_t n, struct attach_bpf **skel, int *map_fd)
+{
+	*skel = attach_bpf__open_and_load();
+	if (!CHECK(*skel, "load the BPF object"))
+		return false;
+	track_bpf_object((*skel)->obj);
+	*map_fd = make_map(env, n);
+	return *map_fd >= 0;
+}
+
+static int attach(int prog_fd, int map_fd, enum bpf_attach_type type)
+{
+	return bpf_prog_attach(prog_fd, map_fd, type, 0) ? -errno : 0;
+}
+
+static int detach(int prog_fd, int map_fd, enum bpf_attach_type type)
+{
+	return bpf_prog_detach2(prog_fd, map_fd, type) ? -errno : 0;
+}
+
+static int create_link(int prog_fd, int map_fd, enum bpf_attach_type type)
+{
+	int fd = bpf_link_create(prog_fd, map_fd, type, NULL);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static uint32_t program_id(int prog_fd)
+{
+	struct bpf_prog_info info = {};
+	uint32_t len = sizeof(info);
+
+	CHECK_OK(bpf_obj_get_info_by_fd(prog_fd, &info, &len) ? -errno : 0, "id of a program");
+	return info.id;
+}
+
+static uint32_t map_id(int map_fd)
+{
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info);
+
+	CHECK_OK(bpf_obj_get_info_by_fd(map_fd, &info, &len) ? -errno : 0, "id of a map");
+	return info.id;
+}
+
+/* The map has that program; prog_fd < 0: none. */
+static bool check_query(int map_fd, enum bpf_attach_type type, int prog_fd)
+{
+	uint32_t ids[2] = {}, n = ARRAY_SIZE(ids), flags = 7;
+	int err;
+
+	if (!have_feature(FEAT_QUERY))
+		return true;
+	err = bpf_prog_query(map_fd, type, 0, &flags, ids, &n) ? -errno : 0;
+	return CHECK_OK(err, "query") && CHECK_EQ(flags, 0, "flags of a query") &&
+	       CHECK_EQ(n, prog_fd >= 0, "programs that a query reports") &&
+	       CHECK_EQ(ids[0], prog_fd >= 0 ? program_id(prog_fd) : 0, "program of a query");
+}
+
+/* Do it for each type of program that this kernel can attach. */
+static void for_each_type(const struct map_env *env,
+			  void (*run)(const struct map_env *env, const struct attachable *a))
+{
+	for (size_t i = 0; i < ARRAY_SIZE(attachables); i++) {
+		check_scope("%s", attachables[i].name);
+		if (have_feature(attachables[i].feature))
+			run(env, &attachables[i]);
+	}
+	check_scope(NULL);
+}
+
+/* ---- Attach and detach ----------------------------------------------------------------------- */
+
+static void none_of_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	check_query(map_fd, a->type, -1);
+	CHECK_ERR(detach(program(skel, a->type, 0), map_fd, a->type), ENOENT, "detach from none");
+	check_query(map_fd, a->type, -1);
+}
+
+static void none(const struct map_env *env)
+{
+	for_each_type(env, none_of_type);
+}
+
+static void query_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1;
+	int prog;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	prog = program(skel, a->type, 0);
+	CHECK_OK(attach(prog, map_fd, a->type), "attach");
+	check_query(map_fd, a->type, prog);
+	for (size_t i = 0; i < ARRAY_SIZE(attachables); i++) {
+		if (attachables[i].type == a->type || !have_feature(attachables[i].feature))
+			continue;
+		/* The verdicts exclude each other, and so do queries of them. */
+		if (attachables[i].type != BPF_SK_MSG_VERDICT && a->type != BPF_SK_MSG_VERDICT)
+			continue;
+		check_query(map_fd, attachables[i].type, -1);
+	}
+	CHECK_OK(detach(prog, map_fd, a->type), "detach");
+	check_query(map_fd, a->type, -1);
+}
+
+static void query(const struct map_env *env)
+{
+	for_each_type(env, query_type);
+}
+
+static void replace_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1;
+	int one, two;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	one = program(skel, a->type, 0);
+	two = program(skel, a->type, 1);
+	for (unsigned int i = 0; i < 3; i++) {
+		CHECK_OK(attach(one, map_fd, a->type), "attach the first");
+		check_query(map_fd, a->type, one);
+		CHECK_OK(attach(two, map_fd, a->type), "attach the second");
+		check_query(map_fd, a->type, two);
+		CHECK_OK(attach(two, map_fd, a->type), "attach the second again");
+	}
+	CHECK_OK(detach(two, map_fd, a->type), "detach the second");
+	check_query(map_fd, a->type, -1);
+}
+
+static void replace(const struct map_env *env)
+{
+	for_each_type(env, replace_type);
+}
+
+static void detach_other_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1;
+	int one, two;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	one = program(skel, a->type, 0);
+	two = program(skel, a->type, 1);
+	CHECK_OK(attach(one, map_fd, a->type), "attach");
+	CHECK_ERR(detach(two, map_fd, a->type), ENOENT, "detach another");
+	check_query(map_fd, a->type, one);
+	CHECK_OK(detach(one, map_fd, a->type), "detach");
+	CHECK_ERR(detach(one, map_fd, a->type), ENOENT, "detach twice");
+}
+
+static void detach_other(const struct map_env *env)
+{
+	for_each_type(env, detach_other_type);
+}
+
+static void wrong_type(const struct map_env *env)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1, array __auto_close = -1;
+	int msg, skb;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	array = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, 4, 8, 1, NULL);
+	msg = program(skel, BPF_SK_MSG_VERDICT, 0);
+	skb = program(skel, BPF_SK_SKB_STREAM_VERDICT, 0);
+	CHECK_ERR(attach(msg, map_fd, BPF_SK_SKB_STREAM_VERDICT), EINVAL, "sk_msg as a verdict");
+	CHECK_ERR(attach(skb, map_fd, BPF_SK_MSG_VERDICT), EINVAL, "sk_skb as sk_msg");
+	CHECK_ERR(attach(skb, array, BPF_SK_SKB_STREAM_VERDICT), EOPNOTSUPP, "to an array");
+	CHECK_ERR(attach(skb, -1, BPF_SK_SKB_STREAM_VERDICT), EBADF, "to no map");
+	CHECK_ERR(attach(map_fd, map_fd, BPF_SK_SKB_STREAM_VERDICT), EINVAL, "of a map");
+	CHECK_ERR(bpf_prog_attach(skb, map_fd, BPF_SK_SKB_STREAM_VERDICT, BPF_F_ALLOW_MULTI)
+			  ? -errno
+			  : 0,
+		  EINVAL, "with flags");
+	check_query(map_fd, BPF_SK_MSG_VERDICT, -1);
+	check_query(map_fd, BPF_SK_SKB_STREAM_VERDICT, -1);
+}
+
+static void exclusive(const struct map_env *env)
+{
+	static const enum bpf_attach_type verdicts[] = { BPF_SK_SKB_VERDICT,
+							 BPF_SK_SKB_STREAM_VERDICT };
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1;
+	int prog;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	prog = program(skel, BPF_SK_SKB_VERDICT, 0);
+	for (unsigned int i = 0; i < 4; i++) {
+		enum bpf_attach_type type = verdicts[i % 2], other = verdicts[(i + 1) % 2];
+
+		CHECK_OK(attach(prog, map_fd, type), "attach one verdict");
+		CHECK_ERR(attach(prog, map_fd, other), EBUSY, "attach the other");
+		CHECK_ERR(detach(prog, map_fd, other), EBUSY, "detach the other");
+		CHECK_OK(detach(prog, map_fd, type), "detach the one");
+	}
+}
+
+/* ---- Programs of sockets ---------------------------------------------------------------------- */
+
+/* Send both ways; the programs that see it are the first, as often as stated, and no others. */
+static bool check_seen(struct attach_bpf *skel, const struct sock_pair *pair, bool seen_by_one,
+		       bool seen_by_two, const char *what)
+{
+	uint64_t one = skel->bss->one.count[SK_PASS], two = skel->bss->two.count[SK_PASS];
+
+	check_traffic(pair);
+	return CHECK_EQ(skel->bss->one.count[SK_PASS] - one, seen_by_one,
+			"%s: messages that the first program has seen", what) &&
+	       CHECK_EQ(skel->bss->two.count[SK_PASS] - two, seen_by_two,
+			"%s: messages that the second program has seen", what);
+}
+
+static int update(int map_fd, int fd)
+{
+	return socket_map_update(map_fd, 0, fd, BPF_ANY);
+}
+
+static void after_insert(const struct map_env *env)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	enum bpf_attach_type type = env->c->value;
+	int map_fd __auto_close = -1;
+	int one, two;
+
+	if (!open_both(env, 1, &skel, &map_fd) ||
+	    !CHECK_OK(make_pair(env->kind, &pair), "make a pair of sockets"))
+		return;
+	one = program(skel, type, 0);
+	two = program(skel, type, 1);
+	if (!check_insert(map_fd, 0, pair.mapped) ||
+	    !CHECK_OK(attach(one, map_fd, type), "attach") ||
+	    !check_seen(skel, &pair, false, false, "inserted before") || !check_delete(map_fd, 0) ||
+	    !check_insert(map_fd, 0, pair.mapped) ||
+	    !check_seen(skel, &pair, true, false, "inserted after") ||
+	    !CHECK_OK(attach(two, map_fd, type), "replace the program") ||
+	    !check_seen(skel, &pair, true, false, "inserted before the replacement") ||
+	    !check_delete(map_fd, 0) || !check_seen(skel, &pair, false, false, "deleted") ||
+	    !check_insert(map_fd, 0, pair.mapped))
+		return;
+	check_seen(skel, &pair, false, true, "inserted after the replacement");
+}
+
+static void detached(const struct map_env *env)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	enum bpf_attach_type type = env->c->value;
+	int map_fd __auto_close = -1;
+	int prog;
+
+	if (!open_both(env, 1, &skel, &map_fd) ||
+	    !CHECK_OK(make_pair(env->kind, &pair), "make a pair of sockets"))
+		return;
+	prog = program(skel, type, 0);
+	if (CHECK_OK(attach(prog, map_fd, type), "attach") &&
+	    check_insert(map_fd, 0, pair.mapped) &&
+	    check_seen(skel, &pair, true, false, "attached") &&
+	    CHECK_OK(detach(prog, map_fd, type), "detach") && check_delete(map_fd, 0) &&
+	    check_insert(map_fd, 0, pair.mapped))
+		check_seen(skel, &pair, false, false, "inserted after the program was detached");
+}
+
+static void two_maps(const struct map_env *env)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int map_fd __auto_close = -1, other __auto_close = make_map(env, 1);
+	enum bpf_attach_type type = env->c->value;
+	int one, two;
+
+	if (other < 0 || !open_both(env, 2, &skel, &map_fd) ||
+	    !CHECK_OK(make_pair(env->kind, &pair), "make a pair of sockets"))
+		return;
+	one = program(skel, type, 0);
+	two = program(skel, type, 1);
+	if (!CHECK_OK(attach(one, map_fd, type), "attach the first program to a map") ||
+	    !CHECK_OK(attach(two, other, type), "attach the second one to another map") ||
+	    !check_insert(map_fd, 0, pair.mapped))
+		return;
+	CHECK_ERR(update(other, pair.mapped), EBUSY, "insert into the map of the second program");
+	check_entry(other, 0, -1);
+	CHECK_ERR(socket_map_update(map_fd, 1, pair.mapped, BPF_ANY), EBUSY,
+		  "insert at another key of its own map");
+	CHECK_ERR(update(map_fd, pair.mapped), EBUSY, "replace it by itself");
+	check_entry(map_fd, 0, pair.mapped);
+	check_seen(skel, &pair, true, false, "after inserts that were refused");
+	CHECK_OK(detach(two, other, type), "detach the second program");
+	check_insert(other, 0, pair.mapped);
+	check_seen(skel, &pair, true, false, "in a map without programs as well");
+	check_delete(other, 0);
+	check_delete(map_fd, 0);
+	CHECK_OK(attach(two, other, type), "attach the second program again");
+	check_insert(other, 0, pair.mapped);
+	check_seen(skel, &pair, false, true, "in the other map only");
+}
+
+static void parser_modifies(const struct map_env *env)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1, link __auto_close = -1;
+	enum bpf_attach_type type = BPF_SK_SKB_STREAM_PARSER;
+	int good, bad;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	good = program(skel, type, 0);
+	bad = bpf_program__fd(skel->progs.parser_modifies);
+	CHECK_ERR(attach(bad, map_fd, type), EINVAL, "attach a parser that changes the skb");
+	check_query(map_fd, type, -1);
+	CHECK_OK(attach(good, map_fd, type), "attach one that does not");
+	CHECK_ERR(attach(bad, map_fd, type), EINVAL, "replace it by one that changes the skb");
+	check_query(map_fd, type, good);
+	CHECK_OK(attach(bad, map_fd, BPF_SK_SKB_STREAM_VERDICT), "attach the same as a verdict");
+	CHECK_OK(detach(good, map_fd, type), "detach the parser");
+	if (!have_feature(FEAT_LINK))
+		return;
+	CHECK_ERR(create_link(bad, map_fd, type), EINVAL, "link a parser that changes the skb");
+	link = create_link(good, map_fd, type);
+	if (!CHECK_OK(link, "link one that does not"))
+		return;
+	CHECK_ERR(bpf_link_update(link, bad, NULL) ? -errno : 0, EINVAL,
+		  "update it to one that changes the skb");
+	check_query(map_fd, type, good);
+}
+
+/* ---- Links ----------------------------------------------------------------------------------- */
+
+/* As the kernel has it since Linux 6.10; the headers here may be older. */
+#define LINK_TYPE_SOCKMAP 14
+struct sockmap_link_info {
+	uint32_t type, id, prog_id, padding;
+	uint32_t map_id, attach_type;
+};
+
+static bool check_link_info(int link_fd, enum bpf_attach_type type, uint32_t map, int prog_fd)
+{
+	struct sockmap_link_info info = {};
+	uint32_t len = sizeof(info);
+
+	return CHECK_OK(bpf_obj_get_info_by_fd(link_fd, &info, &len) ? -errno : 0,
+			"information about a link") &&
+	       CHECK_EQ(info.type, LINK_TYPE_SOCKMAP, "type of the link") &&
+	       CHECK_EQ(info.prog_id, program_id(prog_fd), "program of the link") &&
+	       CHECK_EQ(info.map_id, map, "map of the link") &&
+	       CHECK_EQ(info.attach_type, type, "attach type of the link");
+}
+
+static void link_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1, link __auto_close = -1;
+	int prog;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	prog = program(skel, a->type, 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		link = create_link(prog, map_fd, a->type);
+		if (!CHECK_OK(link, "make a link"))
+			return;
+		check_link_info(link, a->type, map_id(map_fd), prog);
+		check_query(map_fd, a->type, prog);
+		close_fd(&link);
+		check_query(map_fd, a->type, -1);
+	}
+	CHECK_OK(attach(prog, map_fd, a->type), "attach after the link");
+}
+
+static void make_link(const struct map_env *env)
+{
+	for_each_type(env, link_type);
+}
+
+static void link_detach_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1, link __auto_close = -1;
+	int prog;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	prog = program(skel, a->type, 0);
+	link = create_link(prog, map_fd, a->type);
+	if (!CHECK_OK(link, "make a link") ||
+	    !CHECK_OK(bpf_link_detach(link) ? -errno : 0, "detach it"))
+		return;
+	check_link_info(link, a->type, 0, prog);
+	check_query(map_fd, a->type, -1);
+	CHECK_ERR(bpf_link_update(link, prog, NULL) ? -errno : 0, ENOLINK,
+		  "update what is detached");
+	CHECK_OK(bpf_link_detach(link) ? -errno : 0, "detach it twice");
+	CHECK_OK(attach(prog, map_fd, a->type), "attach after the link");
+	close_fd(&link);
+	check_query(map_fd, a->type, prog);
+}
+
+static void link_detach(const struct map_env *env)
+{
+	for_each_type(env, link_detach_type);
+}
+
+static void link_exclusive_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1, link __auto_close = -1;
+	int one, two;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	one = program(skel, a->type, 0);
+	two = program(skel, a->type, 1);
+	link = create_link(one, map_fd, a->type);
+	if (!CHECK_OK(link, "make a link"))
+		return;
+	CHECK_ERR(create_link(two, map_fd, a->type), EBUSY, "a second link");
+	CHECK_ERR(attach(two, map_fd, a->type), EBUSY, "attach past the link");
+	CHECK_ERR(detach(one, map_fd, a->type), EBUSY, "detach past the link");
+	check_query(map_fd, a->type, one);
+	close_fd(&link);
+	CHECK_OK(attach(two, map_fd, a->type), "attach");
+	/* A link takes the place of what was attached without one. */
+	link = create_link(one, map_fd, a->type);
+	if (CHECK_OK(link, "make a link in the place of a program"))
+		check_query(map_fd, a->type, one);
+}
+
+static void link_exclusive(const struct map_env *env)
+{
+	for_each_type(env, link_exclusive_type);
+}
+
+static int update_link(int link_fd, int new_fd, int old_fd)
+{
+	LIBBPF_OPTS(bpf_link_update_opts, opts, .flags = BPF_F_REPLACE, .old_prog_fd = old_fd);
+
+	return bpf_link_update(link_fd, new_fd, old_fd < 0 ? NULL : &opts) ? -errno : 0;
+}
+
+static void link_update_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1, link __auto_close = -1;
+	bool is_msg = a->type == BPF_SK_MSG_VERDICT;
+	int one, two, wrong;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	one = program(skel, a->type, 0);
+	two = program(skel, a->type, 1);
+	wrong = program(skel, is_msg ? BPF_SK_SKB_VERDICT : BPF_SK_MSG_VERDICT, 0);
+	link = create_link(one, map_fd, a->type);
+	if (!CHECK_OK(link, "make a link"))
+		return;
+	CHECK_OK(update_link(link, two, -1), "update");
+	check_query(map_fd, a->type, two);
+	check_link_info(link, a->type, map_id(map_fd), two);
+	CHECK_ERR(update_link(link, one, one), EPERM, "BPF_F_REPLACE of what is not attached");
+	check_query(map_fd, a->type, two);
+	CHECK_OK(update_link(link, one, two), "BPF_F_REPLACE of what is attached");
+	check_query(map_fd, a->type, one);
+	CHECK_ERR(update_link(link, wrong, -1), EINVAL, "update to a program of another type");
+	check_query(map_fd, a->type, one);
+	CHECK_OK(update_link(link, one, one), "BPF_F_REPLACE by the same");
+	check_link_info(link, a->type, map_id(map_fd), one);
+}
+
+static void link_update(const struct map_env *env)
+{
+	for_each_type(env, link_update_type);
+}
+
+static void link_keeps_map_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1, link __auto_close = -1;
+	uint32_t id;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	link = create_link(program(skel, a->type, 0), map_fd, a->type);
+	if (!CHECK_OK(link, "make a link"))
+		return;
+	id = map_id(map_fd);
+	close_fd(&map_fd);
+	check_link_info(link, a->type, id, program(skel, a->type, 0));
+	map_fd = bpf_map_get_fd_by_id(id);
+	if (CHECK_OK(map_fd < 0 ? -errno : 0, "the map of the link"))
+		check_query(map_fd, a->type, program(skel, a->type, 0));
+}
+
+static void link_keeps_map(const struct map_env *env)
+{
+	for_each_type(env, link_keeps_map_type);
+}
+
+/* ---- The plan -------------------------------------------------------------------------------- */
+
+static const char *const tcp[] = { "tcp4", "tcp6", NULL };
+
+/* Not calls of feature_bit(), since these have to be constants. */
+#define SKB_VERDICT    ((feature_set)1 << FEAT_SKB_VERDICT)
+#define STREAM_VERDICT ((feature_set)1 << FEAT_STREAM_VERDICT)
+#define MSG_VERDICT    ((feature_set)1 << FEAT_MSG_VERDICT)
+#define LINK	       ((feature_set)1 << FEAT_LINK)
+#define PARSER_LOOKS   ((feature_set)1 << FEAT_PARSER_LOOKS)
+
+static const struct map_case cases[] = {
+	{ "none", NULL, .run = none },
+	{ "query", NULL, .run = query },
+	{ "wrong-type", NULL, .run = wrong_type },
+	{ "replace", NULL, .run = replace },
+	{ "detach-other", NULL, .run = detach_other },
+	{ "exclusive", NULL, .run = exclusive, .needs = SKB_VERDICT },
+	{ "two-maps-sk_msg", tcp, .run = two_maps, .value = BPF_SK_MSG_VERDICT,
+	  .needs = MSG_VERDICT },
+	{ "two-maps-parser", tcp, .run = two_maps, .value = BPF_SK_SKB_STREAM_VERDICT,
+	  .needs = STREAM_VERDICT },
+	{ "two-maps-sk_skb", mappable_kinds, .run = two_maps, .value = BPF_SK_SKB_VERDICT,
+	  .needs = SKB_VERDICT },
+	{ "after-insert-sk_msg", tcp, .run = after_insert, .value = BPF_SK_MSG_VERDICT,
+	  .needs = MSG_VERDICT },
+	{ "after-insert-parser", tcp, .run = after_insert, .value = BPF_SK_SKB_STREAM_VERDICT,
+	  .needs = STREAM_VERDICT },
+	{ "after-insert-sk_skb", mappable_kinds, .run = after_insert, .value = BPF_SK_SKB_VERDICT,
+	  .needs = SKB_VERDICT },
+	{ "detached-sk_msg", tcp, .run = detached, .value = BPF_SK_MSG_VERDICT,
+	  .needs = MSG_VERDICT },
+	{ "detached-parser", tcp, .run = detached, .value = BPF_SK_SKB_STREAM_VERDICT,
+	  .needs = STREAM_VERDICT },
+	{ "detached-sk_skb", mappable_kinds, .run = detached, .value = BPF_SK_SKB_VERDICT,
+	  .needs = SKB_VERDICT },
+	{ "parser-modifies", NULL, .run = parser_modifies, .needs = PARSER_LOOKS },
+
+	{ "link", NULL, .run = make_link, .needs = LINK },
+	{ "link-detach", NULL, .run = link_detach, .needs = LINK },
+	{ "link-exclusive", NULL, .run = link_exclusive, .needs = LINK },
+	{ "link-update", NULL, .run = link_update, .needs = LINK },
+	{ "link-keeps-map", NULL, .run = link_keeps_map, .needs = LINK },
+};
+
+static bool describe(unsigned int i, struct subtest *sub)
+{
+	return map_case_describe(cases, ARRAY_SIZE(cases), i, sub);
+}
+
+static void run(unsigned int i)
+{
+	map_case_run(cases, ARRAY_SIZE(cases), i);
+}
+
+DEFINE_TEST(sockmap_attach, describe, run);
