@@ -62,6 +62,13 @@ static bool is_mappable(const struct sock_kind *kind)
 	return false;
 }
 
+static feature_set needs_of_kind(const struct sock_kind *kind)
+{
+	feature_set set = feature_bit(feature_of_kind(FEAT_SOCKET, kind));
+
+	return is_mappable(kind) ? set | feature_bit(feature_of_kind(FEAT_INSERT, kind)) : set;
+}
+
 bool map_case_describe(const struct map_case *table, size_t n, unsigned int i, struct subtest *sub)
 {
 	struct map_env env;
@@ -75,10 +82,11 @@ bool map_case_describe(const struct map_case *table, size_t n, unsigned int i, s
 	sub->needs = feature_bit(maps[map].feature) | env.c->needs;
 	if (env.kind) {
 		subtest_dim(sub, "socket", env.kind->name);
-		sub->needs |= feature_bit(feature_of_kind(FEAT_SOCKET, env.kind));
-		if (is_mappable(env.kind))
-			sub->needs |= feature_bit(feature_of_kind(FEAT_INSERT, env.kind));
+		sub->needs |= needs_of_kind(env.kind);
 	}
+	if (env.c->other_kind)
+		sub->needs |= needs_of_kind(sock_kind(env.c->other_kind));
+	sub->uses = env.c->uses;
 	sub->guards = env.c->guards;
 	while (sub->guards && sub->guards[sub->nr_guards].commit)
 		sub->nr_guards++;

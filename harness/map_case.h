@@ -25,6 +25,8 @@ struct map_case {
 	bool (*fits)(const struct map_case *c, const struct sock_kind *kind);
 	enum bpf_map_type only;	  /* in a map of this type; 0: of either */
 	feature_set needs;	  /* besides the map, and sockets in it, if it takes them */
+	feature_set uses;	  /* checked where the kernel can, and no more */
+	const char *other_kind;	  /* NULL; or another kind, of which it puts sockets into the map */
 	const struct fix *guards; /* ends with an empty entry; NULL: none */
 };
 

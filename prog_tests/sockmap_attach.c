@@ -589,14 +589,16 @@ static const char *const tcp[] = { "tcp4", "tcp6", NULL };
 #define STREAM_VERDICT ((feature_set)1 << FEAT_STREAM_VERDICT)
 #define MSG_VERDICT    ((feature_set)1 << FEAT_MSG_VERDICT)
 #define LINK	       ((feature_set)1 << FEAT_LINK)
+#define QUERY	       ((feature_set)1 << FEAT_QUERY)
+#define ALL_TYPES      (MSG_VERDICT | STREAM_VERDICT | SKB_VERDICT)
 #define PARSER_LOOKS   ((feature_set)1 << FEAT_PARSER_LOOKS)
 
 static const struct map_case cases[] = {
-	{ "none", NULL, .run = none },
-	{ "query", NULL, .run = query },
-	{ "wrong-type", NULL, .run = wrong_type },
-	{ "replace", NULL, .run = replace },
-	{ "detach-other", NULL, .run = detach_other },
+	{ "none", NULL, .run = none, .uses = ALL_TYPES | QUERY },
+	{ "query", NULL, .run = query, .needs = QUERY, .uses = ALL_TYPES },
+	{ "wrong-type", NULL, .run = wrong_type, .uses = QUERY },
+	{ "replace", NULL, .run = replace, .uses = ALL_TYPES | QUERY },
+	{ "detach-other", NULL, .run = detach_other, .uses = ALL_TYPES | QUERY },
 	{ "exclusive", NULL, .run = exclusive, .needs = SKB_VERDICT },
 	{ "two-maps-sk_msg", tcp, .run = two_maps, .value = BPF_SK_MSG_VERDICT,
 	  .needs = MSG_VERDICT },
@@ -616,13 +618,14 @@ static const struct map_case cases[] = {
 	  .needs = STREAM_VERDICT },
 	{ "detached-sk_skb", mappable_kinds, .run = detached, .value = BPF_SK_SKB_VERDICT,
 	  .needs = SKB_VERDICT },
-	{ "parser-modifies", NULL, .run = parser_modifies, .needs = PARSER_LOOKS },
+	{ "parser-modifies", NULL, .run = parser_modifies, .needs = PARSER_LOOKS,
+	  .uses = LINK | QUERY },
 
-	{ "link", NULL, .run = make_link, .needs = LINK },
-	{ "link-detach", NULL, .run = link_detach, .needs = LINK },
-	{ "link-exclusive", NULL, .run = link_exclusive, .needs = LINK },
-	{ "link-update", NULL, .run = link_update, .needs = LINK },
-	{ "link-keeps-map", NULL, .run = link_keeps_map, .needs = LINK },
+	{ "link", NULL, .run = make_link, .needs = LINK, .uses = ALL_TYPES | QUERY },
+	{ "link-detach", NULL, .run = link_detach, .needs = LINK, .uses = ALL_TYPES | QUERY },
+	{ "link-exclusive", NULL, .run = link_exclusive, .needs = LINK, .uses = ALL_TYPES | QUERY },
+	{ "link-update", NULL, .run = link_update, .needs = LINK, .uses = ALL_TYPES | QUERY },
+	{ "link-keeps-map", NULL, .run = link_keeps_map, .needs = LINK, .uses = ALL_TYPES | QUERY },
 };
 
 static bool describe(unsigned int i, struct subtest *sub)
