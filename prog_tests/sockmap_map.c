@@ -766,6 +766,8 @@ static const struct fix reference_fixes[] = {
 
 static const struct fix link_fixes[] = {
 	{ "7e96ec0e6605", "bpf, sockmap: Fix map type error in sock_map_del_link" },
+	{ "c0d95d3380ee",
+	  "bpf, sockmap: Re-evaluate proto ops when psock is removed from sockmap" },
 	{},
 };
 
