@@ -175,6 +175,33 @@ static int probe_parser_looks(const struct sock_kind *kind)
 	return bpf_prog_attach(prog_fd, map_fd, BPF_SK_SKB_STREAM_PARSER, 0) ? 0 : -EOPNOTSUPP;
 }
 
+/* Of the operations and the types of programs, one is enough: all came and went together. */
+static int probe_packet_update(const struct sock_kind *kind)
+{
+	int map_fd __auto_close = bpf_map_create(BPF_MAP_TYPE_SOCKMAP, NULL, 4, 8, 1, NULL);
+	const struct bpf_insn insns[] = {
+		{ .code = BPF_ST | BPF_W | BPF_MEM, .dst_reg = 10, .off = -4 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 2, .src_reg = 10 },
+		{ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 2, .imm = -4 },
+		{ .code = BPF_LD | BPF_DW | BPF_IMM,
+		  .dst_reg = 1,
+		  .src_reg = BPF_PSEUDO_MAP_FD,
+		  .imm = map_fd },
+		{},
+		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_map_delete_elem },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int prog_fd __auto_close = -1;
+
+	(void)kind;
+	if (map_fd < 0)
+		return -errno;
+	prog_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "delete", "GPL", insns, ARRAY_SIZE(insns),
+				NULL);
+	return prog_fd < 0 ? -errno : 0;
+}
+
 static int probe_socket(const struct sock_kind *kind)
 {
 	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
@@ -387,6 +414,10 @@ static const struct probe {
 	  .name = "parser_looks",
 	  .try = probe_parser_looks,
 	  .remedy = "a kernel that refuses parsers which change the skb (Linux 7.2)" },
+	{ .feature = FEAT_PACKET_UPDATE,
+	  .name = "packet_update",
+	  .try = probe_packet_update,
+	  .remedy = "a kernel that lets tc and XDP update maps of sockets (before Linux 7.3)" },
 	{ .feature = FEAT_SOCKET,
 	  .name = "socket",
 	  .try = probe_socket,
