@@ -17,6 +17,9 @@
 /* A worker that takes longer to start than this is worth a word. */
 #define LATE_NS (10 * NSEC_PER_MSEC)
 
+/* What has data and does nothing for so long, until a check fails, will not go on by itself. */
+#define STUCK_NS (500 * NSEC_PER_MSEC)
+
 static const struct {
 	const char *event;
 	const char *function; /* of the kernel; NULL: user space */
@@ -308,6 +311,11 @@ struct waiting {
 	bool left, overtaken;
 };
 
+/* An skb that is sent in parts, and where the next one has to begin. */
+struct sending {
+	uint64_t skb, sock, offset;
+};
+
 /* What the events add up to. Pointers are to the latest event of that kind, or NULL. */
 struct trail {
 	const struct timeline *t;
@@ -315,13 +323,15 @@ struct trail {
 	const struct timeline_event *send, *sent, *expect, *arrived, *verdict, *refused;
 	const struct timeline_event *work_queued, *work_runs, *work_ends;
 	const struct timeline_event *queued, *pushed, *skb_sent, *data_ready, *waking, *polled;
-	const struct timeline_event *asleep, *read, *misplaced, *taken;
+	const struct timeline_event *asleep, *read, *misplaced, *taken, *failed;
+	const struct timeline_event *resent; /* skb that is not sent on from where it was left */
 	uint64_t reader, target; /* cookies: who reads, where the verdict has to redirect to */
 	uint64_t expected_bytes, queued_bytes, read_bytes;
 	uint64_t late_ns; /* the longest wait for the worker */
 	bool any_kernel;  /* else nothing can be concluded from what is not there */
 	struct waiting waiting[512];
 	unsigned int nr_waiting;
+	struct sending sending;
 	bool wrong_verdict, wrong_direction, reordered;
 };
 
@@ -397,6 +407,8 @@ static void note_worker(struct trail *r, const struct timeline_event *e)
 {
 	if (e->point == TL_WORK_QUEUED) {
 		put_on_backlog(r, e);
+		/* Another skb, though at the same address. */
+		r->sending = r->sending.skb == e->skb ? (struct sending){} : r->sending;
 		r->work_queued = e;
 		r->work_runs = r->work_ends = NULL;
 	} else if (!r->work_queued || r->work_queued->target != e->sock) {
@@ -410,13 +422,24 @@ static void note_worker(struct trail *r, const struct timeline_event *e)
 	}
 }
 
+static void follow_parts(struct trail *r, const struct timeline_event *e)
+{
+	struct sending *s = &r->sending;
+
+	if (s->skb == e->skb && s->sock == e->sock && s->offset != e->more)
+		r->resent = r->resent ?: e;
+	*s = (struct sending){ e->skb, e->sock, e->more + (e->value > 0 ? e->value : 0) };
+}
+
 static void note_queued(struct trail *r, unsigned int i)
 {
 	const struct timeline_event *e = &r->t->events[i];
 
 	take_off_backlog(r, e);
-	if (e->point == TL_SKB_SENT)
+	if (e->point == TL_SKB_SENT) {
+		follow_parts(r, e);
 		r->skb_sent = e;
+	}
 	/* It goes into the target: to be read there, or to be sent on. */
 	if (e->value < 0 || e->sock != r->target)
 		return;
@@ -489,6 +512,9 @@ static void note_event(struct trail *r, unsigned int i)
 		break;
 	case TL_MISPLACED:
 		r->misplaced = e;
+		break;
+	case TL_FAILED:
+		r->failed = e;
 		break;
 	}
 	r->any_kernel |= points[e->point].function != NULL;
@@ -581,6 +607,13 @@ static bool is_missing_data(const struct trail *r)
 	return !r->read || r->read->value < 0;
 }
 
+static bool is_stuck(const struct trail *r)
+{
+	return r->work_ends->value > 0 &&
+	       (is_missing_data(r) ||
+		(r->failed && r->last == r->work_ends && r->failed->ns - r->last->ns > STUCK_NS));
+}
+
 static bool judge_worker(const struct trail *r, struct words *w)
 {
 	char name[64];
@@ -597,10 +630,20 @@ static bool judge_worker(const struct trail *r, struct words *w)
 	if (r->work_ends && r->work_ends->more)
 		return say(w, "the backlog worker of %s broke the pipe", name) &&
 		       say_end(r, w, r->work_ends);
-	if (r->work_ends && r->work_ends->value > 0 && is_missing_data(r))
+	if (r->work_ends && is_stuck(r))
 		return say(w, "left on the backlog of %s, and the worker does not come back for it",
 			   name) &&
 		       say_end(r, w, r->work_ends);
+	return false;
+}
+
+/* One that has not come after the later one: still there, or dropped. */
+static bool has_overtaken(const struct trail *r)
+{
+	for (unsigned int i = 0; i < r->nr_waiting; i++) {
+		if (r->waiting[i].overtaken && !r->waiting[i].left)
+			return true;
+	}
 	return false;
 }
 
@@ -614,6 +657,14 @@ static bool judge_queue(const struct trail *r, struct words *w)
 		       say_end(r, w, r->pushed);
 	if (r->reordered)
 		return say(w, "reordered on the backlog: what came later left it earlier") &&
+		       say_end(r, w, r->work_ends);
+	if (r->resent)
+		return say(w,
+			   "sent on from the wrong place: at offset %llu of an skb, of which a part had gone",
+			   (unsigned long long)r->resent->more) &&
+		       say_end(r, w, r->resent);
+	if (r->failed && has_overtaken(r))
+		return say(w, "left behind on the backlog: what came later left it earlier") &&
 		       say_end(r, w, r->work_ends);
 	if (!r->expect || !r->queued || !is_seen(r, r->queued->point) ||
 	    r->queued_bytes == r->expected_bytes)
@@ -687,8 +738,9 @@ static bool judge_delivered(const struct trail *r, struct words *w)
 		return say(w, "dropped by the verdict, as it has to be");
 	if (!r->read)
 		return say(w, "sent, and not read yet") && say_end(r, w, NULL);
-	return say(w, "delivered: the reader got data %.1f us after the send",
-		   (double)(r->read->ns - time_of_send(r->t)) / 1000);
+	return say(w, "delivered: the reader got data %.1f us after the send%s",
+		   (double)(r->read->ns - time_of_send(r->t)) / 1000,
+		   r->failed ? ", and no step on the way shows a fault" : "");
 }
 
 void timeline_conclude(const struct timeline *part, char *text, size_t size)

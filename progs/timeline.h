@@ -27,7 +27,7 @@ enum timeline_point {
 	TL_WORK_RUNS,	 /* the worker of sock; value: skbs on its backlog */
 	TL_WORK_ENDS,	 /* value: skbs left, more: 1: the pipe is broken */
 	TL_QUEUED,	 /* skb put where sock reads; value: length, more: offset in the skb */
-	TL_SKB_SENT,	 /* skb sent from sock; value: length or -errno */
+	TL_SKB_SENT,	 /* skb sent from sock; value: length or -errno, more: offset in the skb */
 	TL_MSG_REDIRECT, /* sk_msg handed to sock */
 	TL_MSG_REFUSED,	 /* value: -errno */
 	TL_MSG_PUSHED,	 /* sk_msg sent from sock; value: 0 or -errno */
