@@ -323,16 +323,16 @@ struct trail {
 	const struct timeline_event *send, *sent, *expect, *arrived, *verdict, *refused;
 	const struct timeline_event *work_queued, *work_runs, *work_ends;
 	const struct timeline_event *queued, *pushed, *skb_sent, *data_ready, *waking, *polled;
-	const struct timeline_event *asleep, *read, *misplaced, *taken, *failed;
+	const struct timeline_event *asleep, *read, *misplaced, *failed;
 	const struct timeline_event *resent; /* skb that is not sent on from where it was left */
 	uint64_t reader, target; /* cookies: who reads, where the verdict has to redirect to */
-	uint64_t expected_bytes, queued_bytes, read_bytes;
+	uint64_t expected_bytes, queued_bytes;
 	uint64_t late_ns; /* the longest wait for the worker */
 	bool any_kernel;  /* else nothing can be concluded from what is not there */
 	struct waiting waiting[512];
 	unsigned int nr_waiting;
 	struct sending sending;
-	bool wrong_verdict, wrong_direction, reordered;
+	bool wrong_verdict, wrong_direction, reordered, taken_any;
 };
 
 static bool is_seen(const struct trail *r, enum timeline_point point)
@@ -447,14 +447,6 @@ static void note_queued(struct trail *r, unsigned int i)
 	r->queued_bytes += e->value;
 }
 
-static void note_read(struct trail *r, const struct timeline_event *e)
-{
-	r->read = e;
-	/* A look and the read that follows get the same bytes. */
-	if (e->value > 0)
-		r->read_bytes += e->value;
-}
-
 static void note_event(struct trail *r, unsigned int i)
 {
 	const struct timeline_event *e = &r->t->events[i];
@@ -502,13 +494,13 @@ static void note_event(struct trail *r, unsigned int i)
 		r->polled = at_reader ? e : r->polled;
 		break;
 	case TL_TAKEN:
-		r->taken = at_reader ? e : r->taken;
+		r->taken_any |= at_reader && e->value > 0;
 		break;
 	case TL_ASLEEP:
 		r->asleep = e;
 		break;
 	case TL_READ:
-		note_read(r, e);
+		r->read = e;
 		break;
 	case TL_MISPLACED:
 		r->misplaced = e;
@@ -702,6 +694,17 @@ static bool judge_wakeup(const struct trail *r, struct words *w)
 	       say_end(r, w, r->queued);
 }
 
+/* The read worked, and did not look where sockmap queues. */
+static bool judge_read_past(const struct trail *r, struct words *w)
+{
+	if (!r->read || !is_seen(r, TL_TAKEN) || r->taken_any || !r->data_ready ||
+	    r->data_ready->value <= 0)
+		return false;
+	return say(w, "queued by sockmap, and the read gets %s instead",
+		   r->read->value ? "other data" : "the end of the stream") &&
+	       say_end(r, w, NULL);
+}
+
 static bool judge_reader(const struct trail *r, struct words *w)
 {
 	char got[64], want[64];
@@ -712,14 +715,17 @@ static bool judge_reader(const struct trail *r, struct words *w)
 			   name_of(r->t, r->reader, want, sizeof(want))) &&
 		       say_end(r, w, NULL);
 	if (!r->read || r->read->value >= 0)
-		return false;
+		return judge_read_past(r, w);
 	switch (r->read->more) {
 	case RECV_UNREADY:
 		return judge_unready(r, w);
 	case RECV_NO_WAKEUP:
 		return judge_wakeup(r, w);
 	case RECV_SPURIOUS:
-		return say(w, "the reader was woken, and there was nothing to read") &&
+		return say(w, "the reader was woken, and there was nothing to read%s",
+			   !r->verdict && is_seen(r, TL_VERDICT) && is_seen(r, TL_MSG_VERDICT)
+				   ? ": the verdict program never ran"
+				   : "") &&
 		       say_end(r, w, NULL);
 	case RECV_LOST:
 		return say(w, r->data_ready && r->data_ready->value
