@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "harness/bench.h"
 #include "harness/expect.h"
 #include "harness/known.h"
 #include "harness/options.h"
@@ -138,15 +139,16 @@ static int select_and_run(struct run_info *info, struct plan *plan)
 
 int main(int argc, char **argv)
 {
-	struct plan *plan = plan_create();
 	struct options options;
-	struct run_info info = { .options = &options, .plan = plan };
+	struct run_info info = { .options = &options };
 	struct utsname uts;
+	struct plan *plan;
 	int status;
 
+	options_parse(&options, argc, argv);
+	info.plan = plan = plan_create(options.bench ? &bench_test : NULL);
 	if (!plan)
 		return complain(EXIT_SETUP, "cannot make a plan of the tests");
-	options_parse(&options, argc, argv);
 	uname(&uts);
 	snprintf(info.kernel, sizeof(info.kernel), "%s", uts.release);
 	status = select_and_run(&info, plan);

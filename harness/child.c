@@ -69,6 +69,11 @@ void child_record_send(void)
 	atomic_store(&self.page->sent, true);
 }
 
+void child_record_bench(const struct bench *bench)
+{
+	self.page->bench = *bench;
+}
+
 void child_record_wakeup(const struct wakeup *wakeup)
 {
 	unsigned int i = atomic_fetch_add(&self.page->nr_wakeups, 1);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "harness/bench.h"
 #include "harness/harness.h"
 #include "harness/latency.h"
 #include "harness/timeline.h"
@@ -41,6 +42,7 @@ struct child_page {
 	struct bpf_id ids[CHILD_IDS_MAX];
 	atomic_uint nr_wakeups; /* may count beyond the array */
 	struct wakeup wakeups[CHILD_WAKEUPS_MAX];
+	struct bench bench;
 	int nr_frames; /* of a crash */
 	void *frames[CHILD_FRAMES_MAX];
 };
@@ -65,6 +67,7 @@ void child_count_check(bool ok);
 void child_record_reason(const char *text);
 void child_record_note(const char *text);
 void child_record_send(void);
+void child_record_bench(const struct bench *bench);
 void child_record_wakeup(const struct wakeup *wakeup);
 void child_skip(const char *text);
 

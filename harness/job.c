@@ -291,6 +291,7 @@ struct result job_judge(const struct job *job)
 	};
 
 	copy_wakeups(job, &result);
+	result.bench = job->page->bench;
 	result.reason = find_failure(job, &result.also);
 	append_backtrace(job);
 	result.log = read_log(job);

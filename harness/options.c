@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "harness/bench.h"
 #include "harness/options.h"
 #include "harness/probe.h"
 #include "network_helpers.h"
@@ -26,6 +27,8 @@ enum long_only {
 	OPT_WRITE_EXPECT,
 	OPT_TRACE,
 	OPT_LATENCY,
+	OPT_BENCH,
+	OPT_BENCH_TIME,
 };
 
 static const struct argp_option option_table[] = {
@@ -43,6 +46,11 @@ static const struct argp_option option_table[] = {
 	{ .doc = "Instead of running them:", .group = 2 },
 	{ "list", 'l', NULL, 0, "List tests and subtests; needs no root", 2 },
 	{ "count", 'c', NULL, 0, "Count them: TESTS/SUBTESTS", 2 },
+	{ "bench", OPT_BENCH, NULL, 0,
+	  "Measure how fast data goes through sockmap, and without it: each of bench's subtests is a row",
+	  2 },
+	{ "bench-time", OPT_BENCH_TIME, "SECONDS", 0,
+	  "Send for SECONDS (2) for each of the measurements", 2 },
 	{ .doc = "How to run them:", .group = 3 },
 	{ "workers", 'j', "N", OPTION_ARG_OPTIONAL,
 	  "N subtests at a time, each worker in its own network namespace; without N, one for each CPU",
@@ -221,6 +229,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->trace = !arg;
 		o->trace_max = arg ? parse_uint("--trace", arg, 0, 1000000) : 0;
 		break;
+	case OPT_BENCH:
+		o->bench = true;
+		break;
+	case OPT_BENCH_TIME:
+		bench_time_ms = parse_uint("--bench-time", arg, 1, 1000) * 1000;
+		break;
 	case OPT_LATENCY:
 		o->latency = true;
 		break;
@@ -307,6 +321,9 @@ void options_parse(struct options *o, int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, o);
 	if (!o->repeat && !o->until_fail)
 		o->repeat = 1;
+	/* Two flows, each of them one and a half times as long. */
+	if (o->bench && o->watchdog_s)
+		o->watchdog_s += 3 * bench_time_ms / 1000;
 }
 
 void options_free(struct options *o)

@@ -31,6 +31,7 @@ struct options {
 	bool trace;		/* every subtest, from its start */
 	unsigned int trace_max; /* of those that fail, trace so many in a second run */
 	bool latency;		/* sum up what readers waited, with a part of the tracing */
+	bool bench;		/* measure, instead of running the tests */
 	bool shuffle;
 	uint32_t seed;
 	const char *json_path;	 /* NULL: none */

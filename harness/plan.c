@@ -106,10 +106,21 @@ static bool add_test(struct plan *plan, const struct test *test, unsigned int nu
 	return true;
 }
 
-struct plan *plan_create(void)
+static const struct test **one_test(const struct test *test, unsigned int *nr)
+{
+	const struct test **tests = calloc(1, sizeof(*tests));
+
+	if (tests)
+		tests[0] = test;
+	*nr = 1;
+	return tests;
+}
+
+struct plan *plan_create(const struct test *only)
 {
 	struct plan *plan = calloc(1, sizeof(*plan));
-	const struct test **tests = sorted_tests(plan ? &plan->nr_tests : &(unsigned int){ 0 });
+	unsigned int *nr = plan ? &plan->nr_tests : &(unsigned int){ 0 };
+	const struct test **tests = only ? one_test(only, nr) : sorted_tests(nr);
 	bool ok = plan && tests;
 
 	for (unsigned int i = 0; ok && i < plan->nr_tests; i++)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "harness/bench.h"
 #include "harness/harness.h"
 
 enum verdict {
@@ -29,6 +30,7 @@ struct result {
 	uint64_t duration_ns;
 	struct wakeup *wakeups; /* the deliveries to readers that slept */
 	unsigned int nr_wakeups;
+	struct bench bench;	   /* of --bench; zeros: nothing was measured */
 	char *reason;		   /* why it failed or was skipped, in a line; NULL: it passed */
 	char *notes;		   /* "" or lines */
 	char *log;		   /* what it printed */
@@ -63,8 +65,11 @@ struct plan {
 	unsigned int nr_selected;
 };
 
-/* Ask all tests for their subtests. NULL: out of memory, or a test that describes nonsense. */
-struct plan *plan_create(void);
+/*
+ * Ask all tests for their subtests, or just this one, which need not be among them. NULL: out of
+ * memory, or a test that describes nonsense.
+ */
+struct plan *plan_create(const struct test *only);
 void plan_free(struct plan *plan);
 
 /* Put the selected items into plan->order; shuffled where there is a seed. */

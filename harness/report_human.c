@@ -359,6 +359,8 @@ static int human_end(const struct run_info *info)
 		       info->interrupted ? "Interrupted" : "Stopped", sum.not_run);
 	print_passed_though_listed(info);
 	print_latency();
+	if (info->options->bench)
+		bench_print(info->plan, stdout);
 	print_summary(&sum);
 	return fflush(stdout) ? -errno : 0;
 }

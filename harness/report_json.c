@@ -106,6 +106,18 @@ static json_t *describe_delivery(const struct delivery *d)
 			 json_text(d->conclusion));
 }
 
+static json_t *describe_flow(const struct bench_flow *flow)
+{
+	return json_pack("{s:f, s:I, s:I}", "bytes_per_s", flow->bytes_per_s, "p50_ns",
+			 (json_int_t)flow->p50_ns, "p99_ns", (json_int_t)flow->p99_ns);
+}
+
+static json_t *describe_bench(const struct bench *bench)
+{
+	return json_pack("{s:o, s:o}", "sockmap", describe_flow(&bench->sockmap), "plain",
+			 describe_flow(&bench->plain));
+}
+
 static json_t *describe_wakeups(const struct result *r)
 {
 	json_t *wakeups = json_array();
@@ -158,6 +170,8 @@ static json_t *describe_subtest(const struct plan_item *item)
 	json_object_set_new(sub, "checks", json_integer(r->checks));
 	json_object_set_new(sub, "failed_checks", json_integer(r->failed_checks));
 	json_object_set_new(sub, "duration_ms", json_real(milliseconds(r->duration_ns)));
+	if (r->bench.sockmap.bytes_per_s > 0)
+		json_object_set_new(sub, "bench", describe_bench(&r->bench));
 	if (r->nr_wakeups)
 		json_object_set_new(sub, "wakeups", describe_wakeups(r));
 	if (r->delivery) {

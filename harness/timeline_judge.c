@@ -324,7 +324,8 @@ struct trail {
 	const struct timeline_event *work_queued, *work_runs, *work_ends;
 	const struct timeline_event *queued, *pushed, *skb_sent, *data_ready, *waking, *polled;
 	const struct timeline_event *asleep, *read, *misplaced, *failed;
-	const struct timeline_event *resent; /* skb that is not sent on from where it was left */
+	const struct timeline_event *resent;	/* skb that is not sent on from where it was left */
+	const struct timeline_event *reordered; /* skb that left the backlog after a later one */
 	uint64_t reader, target; /* cookies: who reads, where the verdict has to redirect to */
 	uint64_t expected_bytes, queued_bytes;
 	uint64_t late_ns; /* the longest wait for the worker */
@@ -332,7 +333,7 @@ struct trail {
 	struct waiting waiting[512];
 	unsigned int nr_waiting;
 	struct sending sending;
-	bool wrong_verdict, wrong_direction, reordered, taken_any;
+	bool wrong_verdict, wrong_direction, taken_any;
 };
 
 static bool is_seen(const struct trail *r, enum timeline_point point)
@@ -383,7 +384,8 @@ static void take_off_backlog(struct trail *r, const struct timeline_event *e)
 	if (i == r->nr_waiting)
 		return;
 	/* That it was overtaken shows when it comes; it may have been dropped. */
-	r->reordered |= r->waiting[i].overtaken;
+	if (r->waiting[i].overtaken)
+		r->reordered = r->reordered ?: e;
 	r->waiting[i].left = true;
 	for (unsigned int k = 0; k < i; k++) {
 		if (r->waiting[k].target == r->waiting[i].target && !r->waiting[k].left)
@@ -649,7 +651,7 @@ static bool judge_queue(const struct trail *r, struct words *w)
 		       say_end(r, w, r->pushed);
 	if (r->reordered)
 		return say(w, "reordered on the backlog: what came later left it earlier") &&
-		       say_end(r, w, r->work_ends);
+		       say_end(r, w, r->reordered);
 	if (r->resent)
 		return say(w,
 			   "sent on from the wrong place: at offset %llu of an skb, of which a part had gone",
