@@ -164,6 +164,33 @@ vmtest_with_script() {
 	vmtest_with_fake "$parse_arguments { $commands } >&\$control"
 }
 
+# A kernel with symbols warns; $1 is the banner that it boots with.
+# shellcheck disable=SC2016 # for the fake to expand
+vmtest_with_symbols() {
+	local start end where
+
+	cat >"$dir/source.c" <<-'SOURCE'
+		const char banner[] = "Linux version 1.2.3-fake (me@here) #1 SMP";
+		int innocent(int x) { return x; }
+		int guilty(int x)
+		{
+			return x + 1;
+		}
+		void _start(void) { }
+	SOURCE
+	"${CC:-cc}" -g -O0 -static -nostdlib -o "$dir/vmlinux" "$dir/source.c" || return 99
+	read -r start end < <(nm -n "$dir/vmlinux" |
+		awk '$3 == "guilty" { start = $1 } $3 == "_start" { print "0x" start, "0x" $1 }')
+	printf -v where 'guilty+0x4/0x%x' $((end - start))
+	fake_qemu "$parse_arguments"'
+	echo "[    0.000000] Linux version '"$1"'" >&$console
+	{ echo "VMTEST $nonce BOOT 1.2.3-fake"; echo "VMTEST $nonce TESTS-START"; } >&$control
+	printf "%s\n" "[    1.000000] WARNING: CPU: 0 PID: 1 at x.c:1" "[    1.000000] Call Trace:" \
+		"[    1.000000]  ? '"$where"'" >&$console
+	{ echo "VMTEST $nonce DONE 4"; echo "VMTEST $nonce END"; } >&$control'
+	QEMU=$dir/fake-qemu vmtest_on -k "$dir/vmlinux" -- --accel tcg
+}
+
 # Talks without an end: 60 MiB on the line named by $1, and in the middle of it $2.
 # shellcheck disable=SC2016 # for the fake to expand
 vmtest_with_flood() {
@@ -262,6 +289,10 @@ test_protocol() {
 }
 
 test_output() {
+	row decoded 5 'with source lines' vmtest_with_symbols '1.2.3-fake (me@here) #1 SMP'
+	check decoded-line grep -qE ' guilty\+0x4/0x[0-9a-f]+ +source\.c:[3-5]' "$dir/out/decoded.txt"
+	row decoded-by-its-own 5 SPLAT vmtest_with_symbols '1.2.3-fake (me@here) #2 SMP'
+	check decoded-not-by-others test ! -e "$dir/out/decoded.txt"
 	row console-flood 5 'SPLAT .*WARNING: CPU: 0' vmtest_with_flood console '[    2.000000] WARNING: CPU: 0 PID: 1 at x.c:1'
 	check console-flood-log log_is_bounded console.log
 	row tests-flood 77 'bytes of a log in .* are left out' vmtest_with_flood tests ''
