@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Tests of vm/fetch-kernel.sh, against a small archive of our own, signed with a key of our own, that a
-# local server offers. Needs no network and no root.
+# Tests of vm/fetch-kernel.sh and scripts/sysroot.sh, against a small archive of our own, signed with a key
+# of our own, that a local server offers. Needs no network and no root.
 set -u -o pipefail
 
 HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) || exit 1
@@ -63,16 +63,16 @@ check() {
 
 # ---- The archive ---------------------------------------------------------------------------------
 
-# GETs with ranges; those of packages are logged. While "stall" exists, a package comes only to its half,
+# GETs with ranges, also as a proxy for everybody; those of packages are logged. While "stall" exists, a package comes only to its half,
 # and FIFO "stalled" tells when.
 start_server() {
 	mkfifo "$dir/stalled" "$dir/port"
 	python3 - "$dir" >"$dir/server.log" 2>&1 <<-'PYTHON' &
-	import http.server, os, sys
+	import http.server, os, sys, urllib.parse
 	top = sys.argv[1]
 	class Handler(http.server.BaseHTTPRequestHandler):
 	    def do_GET(self):
-	        path = top + "/archive" + self.path
+	        path = top + "/archive" + urllib.parse.urlsplit(self.path).path
 	        if not os.path.isfile(path):
 	            return self.send_error(404)
 	        data, start = open(path, "rb").read(), 0
@@ -103,31 +103,57 @@ start_server() {
 	read -r -t 20 port <>"$dir/port" || fail_setup "no server"
 }
 
+# make_package NAME VERSION ARCH [FIELD]: of what is in $dir/tree.
 make_package() {
-	local tree=$dir/tree
-
-	mkdir -p "$tree/DEBIAN" "$tree/boot" "$dir/archive/pool"
-	printf '%s\n' "Package: linux-image-$RELEASE" 'Version: 9.9.1-1' 'Architecture: amd64' \
-		'Maintainer: Nobody <nobody@localhost>' 'Description: nothing' >"$tree/DEBIAN/control"
-	head -c 2000000 /dev/urandom >"$tree/boot/vmlinuz-$RELEASE"
-	dpkg-deb -Znone --root-owner-group -b "$tree" "$deb" >/dev/null || fail_setup "dpkg-deb"
+	mkdir -p "$dir/tree/DEBIAN"
+	printf '%s\n' "Package: $1" "Version: $2" "Architecture: $3" 'Maintainer: Nobody <nobody@localhost>' \
+		'Description: nothing' ${4+"$4"} >"$dir/tree/DEBIAN/control"
+	dpkg-deb -Znone --root-owner-group -b "$dir/tree" "$dir/archive/pool/$1_$2_$3.deb" >/dev/null ||
+		fail_setup "dpkg-deb"
 }
 
-# publish [LINE]: sign the package into our suite, with one more line in its Release.
-publish() {
-	local index=main/binary-amd64/Packages
+# A kernel whose modules have gone, and libraries for another architecture.
+make_packages() {
+	local name
 
-	mkdir -p "$dists/${index%/*}"
+	mkdir -p "$dir/archive/pool" "$dir/tree/usr/include"
+	touch "$dir/tree/usr/include/x.h"
+	while read -r name; do
+		make_package "$name" 1 arm64
+	done < <(sed -n 's/^readonly PACKAGES=(\(.*\))/\1/p' "$HERE/scripts/sysroot.sh" | tr ' ' '\n')
+	mkdir "$dir/tree/boot"
+	head -c 2000000 /dev/urandom >"$dir/tree/boot/vmlinuz-$RELEASE"
+	make_package "linux-image-$RELEASE" 9.9.1-1 amd64 "Depends: linux-modules-$RELEASE"
+}
+
+hash_of() {
+	sha256sum <"$1" | cut -d ' ' -f 1
+}
+
+# index ARCH: what the archive has for it.
+index() {
+	local file
+
+	mkdir -p "$dists/main/binary-$1"
+	for file in "$dir/archive/pool/"*"_$1.deb"; do
+		dpkg-deb -f "$file"
+		printf '%s\n' "Filename: pool/${file##*/}" "Size: $(stat -c %s "$file")" \
+			"SHA256: $(hash_of "$file")" ''
+	done >"$dists/main/binary-$1/Packages"
+}
+
+# publish [LINE]: sign the packages into our suite, with one more line in its Release.
+publish() {
+	local file
+
+	index amd64
+	index arm64
 	{
-		dpkg-deb -f "$deb"
-		printf '%s\n' "Filename: pool/${deb##*/}" "Size: $(stat -c %s "$deb")" \
-			"SHA256: $(sha256sum <"$deb" | cut -d ' ' -f 1)"
-	} >"$dists/$index"
-	{
-		printf '%s\n' "Suite: $suite" "Codename: $suite" 'Components: main' 'Architectures: amd64' \
-			"Date: $(date -Ru -d '2 days ago')" ${1+"$1"}
-		printf 'SHA256:\n %s %s %s\n' "$(sha256sum <"$dists/$index" | cut -d ' ' -f 1)" \
-			"$(stat -c %s "$dists/$index")" "$index"
+		printf '%s\n' "Suite: $suite" "Codename: $suite" 'Components: main' \
+			'Architectures: amd64 arm64' "Date: $(date -Ru -d '2 days ago')" ${1+"$1"} SHA256:
+		for file in main/binary-{amd64,arm64}/Packages; do
+			printf ' %s %s %s\n' "$(hash_of "$dists/$file")" "$(stat -c %s "$dists/$file")" "$file"
+		done
 	} >"$dists/Release"
 	gpg --batch --yes -q --clearsign -o "$dists/InRelease" "$dists/Release" || fail_setup "gpg"
 }
@@ -148,10 +174,11 @@ prepare() {
 	gpg --batch -q --passphrase '' --quick-gen-key fetch-test rsa2048 sign never 2>/dev/null ||
 		fail_setup "gpg"
 	gpg --batch -q --export >"$dir/key.gpg" || fail_setup "gpg"
-	mkdir "$dir/vm" "$dir/empty" "$dir/state"
+	mkdir "$dir/vm" "$dir/scripts" "$dir/empty" "$dir/state" "$dir/small" "$dir/bin"
 	cp "$HERE/vm/fetch-kernel.sh" "$dir/vm"
+	cp "$HERE/scripts/sysroot.sh" "$dir/scripts"
 	sed "s|^readonly KEYRINGS=.*|readonly KEYRINGS=$dir/key|" "$HERE/vm/apt.sh" >"$dir/vm/apt.sh"
-	make_package
+	make_packages
 	publish
 	start_server
 	echo "deb [trusted=yes] http://127.0.0.1:$port $suite main" >"$dir/sources.list"
@@ -243,6 +270,77 @@ test_resumed() {
 	row beside-an-older-version 0 "/$RELEASE\$" fetch 9.9
 }
 
+# ---- Other ways to the archive, and to little disk -----------------------------------------------
+
+# Nobody but a proxy knows that host.
+fetch_by_proxy() {
+	echo "deb http://archive.invalid $suite main" >"$dir/proxied.list"
+	{
+		cat "$dir/apt.conf"
+		echo "Dir::Etc::sourcelist \"$dir/proxied.list\";"
+		echo "Dir::State \"$dir/proxied\";"
+		echo "Acquire::http::Proxy \"http://127.0.0.1:$port\";"
+	} >"$dir/proxied.conf"
+	mkdir "$dir/proxied"
+	APT_CONFIG=$dir/proxied.conf apt-get -q update && APT_CONFIG=$dir/proxied.conf fetch "$@"
+}
+
+list() {
+	XDG_CACHE_HOME=$dir/home "$dir/vm/fetch-kernel.sh" --list
+}
+
+fetch_at_home() {
+	XDG_CACHE_HOME=$dir/home "$dir/vm/fetch-kernel.sh" 9.9
+}
+
+# on_small_disk SIZE [TOOL]: no more than that for the cache, and nothing once TOOL is called; whether what
+# is left is a kernel for others.
+on_small_disk() {
+	local rc
+
+	# shellcheck disable=SC2016 # for the tool to expand
+	[[ ! ${2-} ]] || printf '#!/bin/bash\nhead -c 1G /dev/zero >"$SMALL/filler"\nexec %q "$@"\n' \
+		"$(command -v "$2")" >"$dir/bin/$2"
+	chmod +x "$dir/bin/"* 2>/dev/null
+	# shellcheck disable=SC2016 # for the inner shell
+	SMALL=$dir/small PATH=$dir/bin:$PATH unshare -rm bash -c '
+		mount -t tmpfs -o size="$1" none "$SMALL" || exit 99
+		rc=0; "$2" 9.9 "$SMALL/cache" || rc=$?
+		! compgen -G "$SMALL/cache/*-cloud-*" || exit 98
+		exit $rc' - "$1" "$dir/vm/fetch-kernel.sh"
+	rc=$?
+	rm -f "$dir/bin/"*
+	return $rc
+}
+
+test_ways() {
+	anew
+	row by-proxy 0 "/$RELEASE\$" fetch_by_proxy 9.9
+	anew
+	row lost-modules 0 "has no linux-modules-$RELEASE" fetch 9.9
+	row list 0 "^$RELEASE +$suite\$" list
+	row list-here 0 "^$RELEASE +$suite, here\$" eval 'fetch_at_home && list'
+	anew
+	row no-room-for-lists 1 'no space left' on_small_disk 1m
+	row no-room-for-package 1 'download failed' on_small_disk 99m curl
+	row no-room-to-unpack 1 'cannot unpack' on_small_disk 99m dpkg-deb
+}
+
+sysroot() {
+	XDG_CACHE_HOME=$dir/home "$dir/scripts/sysroot.sh" "$@"
+}
+
+test_sysroot() {
+	row sysroot 0 "/arm64-$suite\$" sysroot arm64
+	check sysroot-contents test -f "$dir/home/sockmap-tests/sysroot/arm64-$suite/usr/include/x.h"
+	row sysroot-bad-arch 64 usage sysroot mips
+	rm -rf "${dir:?}/home"
+	mv "$dir/archive/pool/libelf-dev_1_arm64.deb" "$dir"
+	row sysroot-lost-package 1 'download failed' sysroot arm64
+	check sysroot-all-or-nothing test ! -e "$dir/home/sockmap-tests/sysroot/arm64-$suite"
+	mv "$dir/libelf-dev_1_arm64.deb" "$dir/archive/pool"
+}
+
 # Three at once, of two patterns: one download, one answer.
 at_once() {
 	local pattern pids=() pid rc=0
@@ -277,6 +375,8 @@ test_cache() {
 prepare
 test_refused
 test_resumed
+test_ways
+test_sysroot
 test_cache
 echo "1..$count"
 echo "fetch-kernel.sh: $((count - failed)) passed, $failed failed, 0 skipped"

@@ -101,7 +101,7 @@ find_package() {
 			sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1
 		return
 	fi
-	apt_own apt-cache pkgnames linux-image- |
+	apt_own apt-cache pkgnames linux-image- 2>>"$work/update.log" |
 		sed -n 's/^linux-image-\([0-9].*\)$/\1/p' | grep -E "$release_re" | sort -rV |
 		while read -r release; do
 			# A name that is only mentioned by others has no version to download.
@@ -143,11 +143,21 @@ package_closure() {
 	done
 }
 
+# An archive may keep an image longer than what else was built with it.
+note_lost_modules() {
+	local lost
+
+	lost=$(apt_own apt-cache depends --important "${packages[@]}" 2>/dev/null |
+		sed -n 's/^[ |]*Depends: <\(linux-modules-.*\)>$/\1/p')
+	[[ ! $lost ]] || note "the archive has no $lost: this kernel comes without modules"
+}
+
 # Sets packages and files.
 download() {
 	local release=$1 uri file size hash
 
 	mapfile -t packages < <(package_closure "$release")
+	note_lost_modules
 	note "downloading ${packages[*]}"
 	while read -r uri file size hash; do
 		download_file "${uri//\'/}" "$file" "$size" "${hash#SHA256:}"
@@ -233,6 +243,7 @@ fetch() {
 			note "not found in the archive; using $release, which is here"
 			answer "$cache/$release"
 		fi
+		! grep -q 'No space left' "$work/update.log" || die "no space left in $cache"
 		compgen -G "$work/lists/*Packages*" >/dev/null ||
 			die "the archive cannot be reached: $(grep -m 1 '^[EW]:' "$work/update.log")"
 		die "no cloud-$arch kernel matches \"$pattern\" in the archive"
