@@ -104,6 +104,7 @@ check_all() {
 	suite "documentation" tests/docs.sh
 	suite "coverage" tests/coverage.sh
 	suite "fetching kernels" tests/fetch.sh
+	suite "building kernels" tests/build.sh
 	suite "vmtest.sh" tests/vmtest.sh
 	suite "git bisect run" tests/bisect.sh
 	suite "sockmap tests on a Debian kernel in QEMU" ./vmtest.sh -o .output/vm/check

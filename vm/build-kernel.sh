@@ -81,11 +81,11 @@ set_option() {
 check_tools() {
 	local tool missing=()
 
-	for tool in make gcc flex bison bc; do
+	# shellcheck disable=SC2046 # the first word of "ccache gcc"
+	for tool in make flex bison bc $(compiler); do
 		command -v "$tool" >/dev/null || missing+=("$tool")
 	done
-	[[ ! ${CC-}${LLVM-} ]] || missing=("${missing[@]/gcc/}")
-	[[ ! ${missing[*]} =~ [a-z] ]] || die "$INFRA" "INFRA: missing: ${missing[*]}; apt-get install $packages"
+	((${#missing[@]} == 0)) || die "$INFRA" "INFRA: missing: ${missing[*]}; apt-get install $packages"
 }
 readonly packages="make gcc flex bison bc libelf-dev libssl-dev dwarves"
 
@@ -124,7 +124,7 @@ run_make() {
 
 # shellcheck disable=SC2317 # called by the trap
 interrupted() {
-	[[ ! ${child-} ]] || kill -TERM -- "-$child" 2>/dev/null
+	[[ ! ${child-} ]] || { kill -TERM -- "-$child"; wait "$child"; } 2>/dev/null
 	exit 130
 }
 
@@ -132,8 +132,19 @@ first_errors() {
 	grep -aE '(error:|Error [0-9]|undefined reference|No rule to make|not found|\*\*\*)' "$log" | head -n 8
 }
 
+# What the kernel's Makefile makes of these variables.
+compiler() {
+	case ${LLVM-} in
+	'') echo "${CC:-${CROSS_COMPILE-}gcc}" ;;
+	*/) echo "${CC:-${LLVM}clang}" ;;
+	-*) echo "${CC:-clang$LLVM}" ;;
+	*) echo "${CC:-clang}" ;;
+	esac
+}
+
 build_failed() {
-	say "UNTESTABLE: make $1 failed with $(${CC:-gcc} --version 2>/dev/null | head -n 1); see $log"
+	# shellcheck disable=SC2046 # "ccache gcc" is two words
+	say "UNTESTABLE: make $1 failed with $($(compiler) --version 2>/dev/null | head -n 1); see $log"
 	first_errors | sed 's/^/    /' >&2
 	exit "$UNTESTABLE"
 }
