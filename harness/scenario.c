@@ -55,11 +55,28 @@ struct scene {
 	char kinds[64];
 };
 
-static bool make_scene(const struct scenario *s, const struct path *p, const struct kinds *k,
-		       struct scene *scene)
+/* The i-th pair of kinds of a scenario; false: there are no more. */
+static bool get_kinds(const struct scenario *s, unsigned int i, const struct sock_kind **in,
+		      const struct sock_kind **out)
 {
-	const struct sock_kind *in = sock_kind(k->in), *out = sock_kind(k->out ?: k->in);
+	if (s->kinds) {
+		const struct kinds *k = &s->kinds[i];
 
+		*in = k->in ? sock_kind(k->in) : NULL;
+		*out = k->out ? sock_kind(k->out) : *in;
+		return *in;
+	}
+	for (unsigned int k = 0; k < nr_sock_kinds; k++) {
+		*in = *out = &sock_kinds[k];
+		if (s->of(*in) && i-- == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool make_scene(const struct scenario *s, const struct path *p, const struct sock_kind *in,
+		       const struct sock_kind *out, struct scene *scene)
+{
 	if (!(s->paths & 1U << (p - paths)) || !fits(p, in, out))
 		return false;
 	*scene = (struct scene){ .scenario = s, .path = p, .redirect = s->with };
@@ -76,10 +93,12 @@ static bool make_scene(const struct scenario *s, const struct path *p, const str
 
 static bool find_scene(const struct scenario *table, size_t n, unsigned int i, struct scene *scene)
 {
+	const struct sock_kind *in, *out;
+
 	for (const struct path *p = paths; p < paths + ARRAY_SIZE(paths); p++) {
 		for (size_t s = 0; s < n; s++) {
-			for (const struct kinds *k = table[s].kinds; k->in; k++) {
-				if (make_scene(&table[s], p, k, scene) && i-- == 0)
+			for (unsigned int k = 0; get_kinds(&table[s], k, &in, &out); k++) {
+				if (make_scene(&table[s], p, in, out, scene) && i-- == 0)
 					return true;
 			}
 		}

@@ -40,11 +40,12 @@ struct scenario {
 	const char *name;
 	unsigned int paths;
 	const struct kinds *kinds;
-	void (*run)(struct topology *t); /* which is open, with all its sockets empty */
-	struct redirect with;		 /* what else the topology is to be */
-	unsigned int value;		 /* whatever tells scenarios with the same function apart */
-	feature_set needs;		 /* besides those of the topology */
-	const struct fix *guards;	 /* ends with an empty entry; NULL: none */
+	bool (*of)(const struct sock_kind *kind); /* or: the kinds it is for, in both pairs */
+	void (*run)(struct topology *t);	  /* which is open, with all its sockets empty */
+	struct redirect with;			  /* what else the topology is to be */
+	unsigned int value;	  /* whatever tells scenarios with the same function apart */
+	feature_set needs;	  /* besides those of the topology */
+	const struct fix *guards; /* ends with an empty entry; NULL: none */
 };
 
 /* The subtests of a table: as describe() and run() of struct test. */
