@@ -191,6 +191,21 @@ vmtest_with_symbols() {
 	QEMU=$dir/fake-qemu vmtest_on -k "$dir/vmlinux" -- --accel tcg
 }
 
+# vmtest_with_console MESSAGE...: the kernel says so while tests run.
+vmtest_with_console() {
+	# shellcheck disable=SC2016 # for the fake to expand
+	vmtest_with_fake "$parse_arguments"'
+	{ echo "VMTEST $nonce BOOT 1.2.3"; echo "VMTEST $nonce TESTS-START"; } >&$control
+	{ '"$(printf 'echo "[    1.000000] %s";' "$@")"' } >&$console
+	{ echo "VMTEST $nonce DONE 4"; echo "VMTEST $nonce END"; } >&$control'
+}
+
+# The same, at the time when init looks for leaks.
+vmtest_with_leaks() {
+	# shellcheck disable=SC2016 # for the fake to expand
+	vmtest_with_console 'vmtest: $nonce looks for leaks' "$@"
+}
+
 # Talks without an end: 60 MiB on the line named by $1, and in the middle of it $2.
 # shellcheck disable=SC2016 # for the fake to expand
 vmtest_with_flood() {
@@ -285,6 +300,10 @@ test_protocol() {
 	row bytes-after-file 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' @results ' 12345678' END
 	row garbage 77 SKIP vmtest_with_script ' junk' "${begin[@]}" ' VMTEST' ' *' 'NOTE a' 'DONE 4' END
 	row stray-int3 77 'the boot failed as it does at times' vmtest_with_int3
+	row leak-suspected 77 '' vmtest_with_leaks 'kmemleak: 1 new suspected memory leaks (see x)'
+	row leak 5 'SPLAT .*unreferenced object 0xffff888102 ' vmtest_with_leaks \
+		'kmemleak: 1 new suspected memory leaks (see x)' 'unreferenced object 0xffff888102 (size 8):'
+	row leak-unasked 5 'SPLAT .*suspected' vmtest_with_console 'kmemleak: 1 new suspected memory leaks (see x)'
 	row fatal 6 'BOOTFAIL.*no devtmpfs' vmtest_with_script 'FATAL no devtmpfs'
 }
 

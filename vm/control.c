@@ -144,7 +144,7 @@ static void take_line(struct run *run, char *line, size_t line_len)
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
-static const char *const kept_files[] = { "dmesg.txt", "results", "config.gz" };
+static const char *const kept_files[] = { "dmesg.txt", "results", "config.gz", "kmemleak.txt" };
 
 static void keep_file(struct run *run, const char *path, const char *data, size_t len)
 {

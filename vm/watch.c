@@ -349,9 +349,9 @@ static void finish(struct run *run)
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
 
-static const char *const logs[] = { "console.log",  "control.log", "test.log",	"qemu.log",
-				    "dmesg.txt",    "hang.txt",	   "splat.txt", "verdict.json",
-				    "results.json", "config.gz" };
+static const char *const logs[] = { "console.log",  "control.log", "test.log",	  "qemu.log",
+				    "dmesg.txt",    "hang.txt",	   "splat.txt",	  "verdict.json",
+				    "results.json", "config.gz",   "kmemleak.txt" };
 
 /* Whatever an earlier run left must not be taken for this one's. */
 static void remove_logs(const struct run *run)
