@@ -97,6 +97,7 @@ watch_options() {
 
 	[[ $accel == tcg ]] && factor=2
 	[[ $arch == "$HOST_ARCH" ]] || factor=4
+	[[ ! $debug_kernel ]] || factor=$((factor * 2))
 	watch=(
 		-o "$run" --nonce "$nonce" --facts "$tmp/facts"
 		--timeout "${total_timeout:-$((factor == 1 ? 600 : 900 * factor))}"

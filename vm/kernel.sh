@@ -10,6 +10,7 @@
 #   config_file  its configuration, or ""
 #   vmlinux      with symbols, or ""
 #   tree         the kernel tree, if it is one; or ""
+#   debug_kernel not empty if it is slow and needs more memory, as with vm/debug.config
 
 find_kernel() {
 	local arg=$1
@@ -121,6 +122,9 @@ find_companions() {
 		"$root/usr/lib/debug/boot/vmlinux-$release"; do
 		[[ -r $file ]] && is_elf "$file" && vmlinux=$file && break
 	done
+	debug_kernel=''
+	[[ ! $config_file ]] ||
+		debug_kernel=$(grep -E '^CONFIG_(KASAN|DEBUG_KMEMLEAK|PROVE_LOCKING)=y' "$config_file")
 	return 0
 }
 

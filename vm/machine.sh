@@ -110,9 +110,7 @@ memory_mib() {
 
 	[[ ! $mem ]] || { echo "$mem"; return; }
 	[[ ! -s $out/initramfs.cpio ]] || size=$((512 + 3 * $(stat -c %s "$out/initramfs.cpio") / 1048576))
-	if [[ $config_file ]] && grep -qE '^CONFIG_(KASAN|DEBUG_KMEMLEAK|PROVE_LOCKING)=y' "$config_file"; then
-		size=$((size + 1536))
-	fi
+	[[ ! $debug_kernel ]] || size=$((size + 1536))
 	echo $size
 }
 
