@@ -173,6 +173,17 @@ void note(const char *fmt, ...)
 		print_line(line);
 }
 
+void observed(const char *fmt, ...)
+{
+	char word[CHILD_WORD_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(word, sizeof(word), fmt, ap);
+	va_end(ap);
+	child_record_observed(word);
+}
+
 void skip(const char *fmt, ...)
 {
 	char text[LINE_MAX_LEN];

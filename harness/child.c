@@ -64,6 +64,11 @@ void child_record_note(const char *text)
 	snprintf(notes + used, sizeof(self.page->notes) - used, "%s%s", used ? "\n" : "", text);
 }
 
+void child_record_observed(const char *word)
+{
+	snprintf(self.page->observed, sizeof(self.page->observed), "%s", word);
+}
+
 void child_record_send(void)
 {
 	atomic_store(&self.page->sent, true);

@@ -14,6 +14,7 @@
 #include "harness/timeline.h"
 
 #define CHILD_TEXT_MAX	  1024
+#define CHILD_WORD_MAX	  32
 #define CHILD_IDS_MAX	  4096
 #define CHILD_WAKEUPS_MAX 1024
 #define CHILD_FRAMES_MAX  48
@@ -38,6 +39,7 @@ struct child_page {
 	char reason[CHILD_TEXT_MAX];	  /* of the first failed check */
 	char skip_reason[CHILD_TEXT_MAX]; /* of skip() */
 	char notes[CHILD_TEXT_MAX];	  /* one a line */
+	char observed[CHILD_WORD_MAX];	  /* the last one; "": nothing */
 	atomic_uint nr_ids;		  /* may count beyond the array */
 	struct bpf_id ids[CHILD_IDS_MAX];
 	atomic_uint nr_wakeups; /* may count beyond the array */
@@ -66,6 +68,7 @@ bool child_owns_log(void);
 void child_count_check(bool ok);
 void child_record_reason(const char *text);
 void child_record_note(const char *text);
+void child_record_observed(const char *word);
 void child_record_send(void);
 void child_record_bench(const struct bench *bench);
 void child_record_wakeup(const struct wakeup *wakeup);

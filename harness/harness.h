@@ -118,6 +118,12 @@ void check_scope(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Something that the reader of a passed subtest should know, such as a part that was left out. */
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * What the kernel was seen to do with the data, in a word: "delivered", "dropped", "local", or the
+ * name of an errno. The last one counts. It is for tables, and decides nothing: checks do.
+ */
+void observed(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* Give up on this subtest: it cannot be judged here, for the reason given. */
 void skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

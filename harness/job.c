@@ -287,6 +287,7 @@ struct result job_judge(const struct job *job)
 		.sent = atomic_load(&job->page->sent),
 		.duration_ns = job->end_ns - job->start_ns,
 		.notes = strdup(job->page->notes),
+		.observed = strdup(job->page->observed),
 		.kernel_log = job->kernel_log ? strdup(job->kernel_log) : NULL,
 	};
 

@@ -20,6 +20,7 @@ void result_free(struct result *result)
 {
 	free(result->reason);
 	free(result->notes);
+	free(result->observed);
 	free(result->log);
 	free(result->kernel_log);
 	free(result->wakeups);

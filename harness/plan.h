@@ -33,6 +33,7 @@ struct result {
 	struct bench bench;	   /* of --bench; zeros: nothing was measured */
 	char *reason;		   /* why it failed or was skipped, in a line; NULL: it passed */
 	char *notes;		   /* "" or lines */
+	char *observed;		   /* what became of the data, in a word; "": nobody said */
 	char *log;		   /* what it printed */
 	char *kernel_log;	   /* the kernel's messages that made it fail, or NULL */
 	struct delivery *delivery; /* the timeline, where it was traced and sent anything; or NULL */

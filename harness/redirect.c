@@ -242,6 +242,14 @@ static void describe(const struct redirect *r)
 		    r->parse_len ? ", partial" : "");
 }
 
+/* The checks have found that the outcome is what it should be: a word for the tables. */
+static void record_outcome(const struct redirect *r)
+{
+	static const char *const words[] = { [DELIVERED] = "delivered", [DROPPED] = "dropped" };
+
+	observed("%s", r->error ? strerrorname_np(r->error) : words[r->outcome]);
+}
+
 void check_redirect(const struct redirect *redirect)
 {
 	struct topology t __auto_topology = TOPOLOGY_NONE;
@@ -251,7 +259,9 @@ void check_redirect(const struct redirect *redirect)
 	ok = topology_open(&t, redirect) &&
 	     (redirect->outcome == DELIVERED ? check_delivered(&t) : check_dropped(&t)) &&
 	     topology_remove_sockets(&t);
-	if (ok)
+	if (ok) {
+		record_outcome(redirect);
 		topology_check_traffic(&t);
+	}
 	check_scope(NULL);
 }

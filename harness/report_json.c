@@ -165,6 +165,8 @@ static json_t *describe_subtest(const struct plan_item *item)
 		json_object_set_new(sub, "skip_reason", json_text(r->reason));
 	if (r->notes && *r->notes)
 		json_object_set_new(sub, "notes", json_text(r->notes));
+	if (r->observed && *r->observed)
+		json_object_set_new(sub, "observed", json_text(r->observed));
 	if (r->kernel_log)
 		json_object_set_new(sub, "kernel_log", json_text(r->kernel_log));
 	json_object_set_new(sub, "checks", json_integer(r->checks));

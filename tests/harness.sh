@@ -226,11 +226,11 @@ verdict() {
 others_run() {
 	main_run
 	((main_status == 1)) || problem "exit status: want 1, got $main_status"
-	want_text 34 "$(grep -Ec '^#[0-9]+/[0-9]+ .*:(OK|FAIL|SKIP)' <(sed '/^All error logs/,$d' "$dir/main"))" \
+	want_text 41 "$(grep -Ec '^#[0-9]+/[0-9]+ .*:(OK|FAIL|SKIP)' <(sed '/^All error logs/,$d' "$dir/main"))" \
 		"subtests reported"
 	want_in "$dir/main" '^#2 +misbehave:FAIL'
-	want_in "$dir/main" '^Only the failed ones again: -n 2/2-3,5-15,17-18,20,23,30-31$'
-	want_in "$dir/main" '^Summary: 1/12 PASSED, 3 SKIPPED, 1 FAILED'
+	want_in "$dir/main" '^Only the failed ones again: -n 2/2-3,5-15,17-18,20,23,30-31 -n 3/6$'
+	want_in "$dir/main" '^Summary: 1/17 PASSED, 4 SKIPPED, 2 FAILED'
 }
 
 # The same verdicts when each is on its own, in another order.
