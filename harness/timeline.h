@@ -15,7 +15,7 @@
 
 /* ---- In the subtest ---------------------------------------------------------------------------- */
 
-#define TIMELINE_NAMES_MAX 64
+#define TIMELINE_NAMES_MAX 1024
 #define TIMELINE_PAGE_MAX  8192
 
 struct timeline_name {

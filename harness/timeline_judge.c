@@ -324,6 +324,8 @@ struct trail {
 	const struct timeline_event *work_queued, *work_runs, *work_ends;
 	const struct timeline_event *queued, *pushed, *skb_sent, *data_ready, *waking, *polled;
 	const struct timeline_event *asleep, *read, *misplaced, *failed;
+	const struct timeline_event *due; /* the expectation that is the latest so far */
+	const struct timeline_event *wrong_target, *wrong_direction; /* verdicts */
 	const struct timeline_event *resent;	/* skb that is not sent on from where it was left */
 	const struct timeline_event *reordered; /* skb that left the backlog after a later one */
 	uint64_t reader, target; /* cookies: who reads, where the verdict has to redirect to */
@@ -333,7 +335,7 @@ struct trail {
 	struct waiting waiting[512];
 	unsigned int nr_waiting;
 	struct sending sending;
-	bool wrong_verdict, wrong_direction, taken_any;
+	bool taken_any;
 };
 
 static bool is_seen(const struct trail *r, enum timeline_point point)
@@ -393,16 +395,19 @@ static void take_off_backlog(struct trail *r, const struct timeline_event *e)
 	}
 }
 
+/* It has to be what was expected when it was given: a test may go on to other sockets. */
 static void note_verdict(struct trail *r, const struct timeline_event *e)
 {
-	bool ingress = r->reader == r->target;
+	const struct timeline_event *due = r->due;
 
 	r->verdict = e;
-	if (!r->expect || !r->target || e->value != TL_REDIRECT)
+	if (!due || !due->sock || e->value != TL_REDIRECT)
 		return;
-	r->wrong_verdict |= e->target && e->target != r->target;
-	r->wrong_direction |=
-		r->reader && e->target == r->target && ingress != !!(e->more & BPF_F_INGRESS);
+	if (e->target && e->target != due->sock)
+		r->wrong_target = e;
+	else if (e->target && due->target &&
+		 (due->target == due->sock) != !!(e->more & BPF_F_INGRESS))
+		r->wrong_direction = e;
 }
 
 static void note_worker(struct trail *r, const struct timeline_event *e)
@@ -461,6 +466,9 @@ static void note_event(struct trail *r, unsigned int i)
 		break;
 	case TL_SENT:
 		r->sent = e;
+		break;
+	case TL_EXPECT:
+		r->due = e;
 		break;
 	case TL_ARRIVED:
 		r->arrived = e;
@@ -582,16 +590,16 @@ static bool judge_verdict(const struct trail *r, struct words *w)
 		return say(w, "dropped by the verdict") && say_end(r, w, r->verdict);
 	if (r->target && r->verdict->value == TL_PASS)
 		return say(w, "passed on instead of redirected") && say_end(r, w, r->verdict);
-	if (r->wrong_verdict)
+	if (r->wrong_target)
 		return say(w, "wrong target: %s instead of %s",
-			   name_of(r->t, r->verdict->target, got, sizeof(got)),
+			   name_of(r->t, r->wrong_target->target, got, sizeof(got)),
 			   name_of(r->t, r->target, want, sizeof(want))) &&
-		       say_end(r, w, r->verdict);
+		       say_end(r, w, r->wrong_target);
 	if (r->wrong_direction)
 		return say(w, "wrong direction: %s, and the reader is at %s",
-			   r->verdict->more & BPF_F_INGRESS ? "ingress" : "egress",
+			   r->wrong_direction->more & BPF_F_INGRESS ? "ingress" : "egress",
 			   name_of(r->t, r->reader, want, sizeof(want))) &&
-		       say_end(r, w, r->verdict);
+		       say_end(r, w, r->wrong_direction);
 	return false;
 }
 
@@ -730,9 +738,12 @@ static bool judge_reader(const struct trail *r, struct words *w)
 				   : "") &&
 		       say_end(r, w, NULL);
 	case RECV_LOST:
-		return say(w, r->data_ready && r->data_ready->value
-				      ? "queued at the reader, but not to be read"
-				      : "lost") &&
+		return say(w,
+			   r->data_ready && r->data_ready->value
+				   ? "queued at the reader, but not to be read"
+			   : r->any_kernel && !r->last
+				   ? "lost, and none of the functions that are watched has seen it"
+				   : "lost") &&
 		       say_end(r, w, NULL);
 	default:
 		return say(w, "the read fails with %s", error_name(r->read->value)) &&

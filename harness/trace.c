@@ -75,6 +75,8 @@ static const struct probe_point {
 	{ "taken_by_tcp", "__tcp_bpf_recvmsg", 5, false, TL_TAKEN },
 };
 
+static struct bpf_link *links[ARRAY_SIZE(probe_points)];
+
 static bool is_in_kernel(const struct btf *btf, const struct probe_point *p)
 {
 	int id = btf__find_by_name_kind(btf, p->function, BTF_KIND_FUNC);
@@ -93,21 +95,41 @@ static void add_gap(const char *text)
 		 used ? ", " : "not shown by this kernel: ", text);
 }
 
-/* A point that several programs show is missing when all of them are. */
+static struct bpf_program *find_program(const struct probe_point *p)
+{
+	return bpf_object__find_program_by_name(kernel.skel->obj, p->program);
+}
+
 static void choose_programs(const struct btf *btf)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(probe_points); i++)
+		bpf_program__set_autoload(find_program(&probe_points[i]),
+					  is_in_kernel(btf, &probe_points[i]));
+}
+
+/* A compiler may have left nothing of a function to attach to. */
+static bool attach_to(const struct probe_point *p, struct bpf_link **link)
+{
+	struct bpf_program *prog = find_program(p);
+
+	*link = bpf_program__autoload(prog) ? bpf_program__attach(prog) : NULL;
+	return *link;
+}
+
+/* A point that several programs show is missing when all of them are. */
+static void attach_programs(void)
 {
 	uint64_t seen = 0, wanted = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(probe_points); i++) {
-		const struct probe_point *p = &probe_points[i];
-		struct bpf_program *prog =
-			bpf_object__find_program_by_name(kernel.skel->obj, p->program);
-		bool has = is_in_kernel(btf, p);
+		uint64_t bit = 1ULL << probe_points[i].point;
 
-		bpf_program__set_autoload(prog, has);
-		wanted |= 1ULL << p->point;
-		seen |= has ? 1ULL << p->point : 0;
+		wanted |= bit;
+		seen |= attach_to(&probe_points[i], &links[i]) ? bit : 0;
 	}
+	kernel.skel->links.waking = bpf_program__attach(kernel.skel->progs.waking);
+	if (!kernel.skel->links.waking)
+		add_gap("sched_waking");
 	kernel.unseen = wanted & ~seen;
 	for (size_t i = 0; i < ARRAY_SIZE(probe_points); i++) {
 		const struct probe_point *p = &probe_points[i];
@@ -163,6 +185,10 @@ void trace_collect(void)
 static void detach(void)
 {
 	ring_buffer__free(kernel.ring);
+	for (size_t i = 0; i < ARRAY_SIZE(probe_points); i++) {
+		bpf_link__destroy(links[i]);
+		links[i] = NULL;
+	}
 	timeline_bpf__destroy(kernel.skel);
 	kernel.ring = NULL;
 	kernel.skel = NULL;
@@ -177,9 +203,10 @@ static int load(void)
 		return -errno;
 	choose_programs(btf);
 	btf__free(btf);
-	err = timeline_bpf__load(kernel.skel) ?: timeline_bpf__attach(kernel.skel);
+	err = timeline_bpf__load(kernel.skel);
 	if (err)
 		return err;
+	attach_programs();
 	kernel.ring = ring_buffer__new(bpf_map__fd(kernel.skel->maps.events), on_event, NULL, NULL);
 	return kernel.ring ? 0 : -errno;
 }
