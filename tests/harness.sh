@@ -824,6 +824,95 @@ write_expect_keeps() {
 	want_text "$dir/draft" "$(echo "$dir"/draft*)" "files"
 }
 
+# ---- Timelines and measurements ------------------------------------------------------------------
+
+# strays OPTION...: run tests whose data goes astray.
+strays() {
+	: >"$dir/strays"
+	STRAYS=$dir/strays run "$dir/selftest_progs" -J "$dir/strays.json" "$@"
+}
+
+traced_failure() {
+	strays -a strays/misdirected
+	want_status 1
+	want_in "$dir/out" '^    Timeline, in us since the send:'
+	want_in "$dir/out" ' 0\.0 +cpu[0-9]+ +selftest_progs +send +peer1 +10 bytes'
+	want_in "$dir/out" ' reader asleep +mapped2 +in poll'
+	want_in "$dir/out" '^    Conclusion: delivered to mapped1 instead of mapped2'
+	valid_json "$dir/strays.json" || return
+	want_text '1 1 send peer1' "$(json_get "$dir/strays.json" \
+		"'{runs} {failed_runs} {timeline[1][event]} {timeline[1][socket]}'.format(**m['misdirected'])")" \
+		"results"
+	want_text True "$(json_get "$dir/strays.json" \
+		"'instead of mapped2' in m['misdirected']['conclusion']")" "conclusion"
+}
+
+traced_limit() {
+	strays --trace=0 -a strays/misdirected,strays/misdirected_once
+	want_status 1
+	want_not_in "$dir/out" 'Timeline|Conclusion'
+	strays --trace=1 -a strays/misdirected,strays/misdirected_once
+	want_text 1 "$(sed '/^All error logs/,$d' "$dir/out" | grep -c Timeline)" "timelines"
+	strays -a strays/arrives
+	want_status 0
+	want_not_in "$dir/out" 'Timeline|Conclusion'
+	strays --trace -a strays/arrives
+	want_status 0
+	want_in "$dir/out" '^    Conclusion: delivered: the reader got data [0-9.]+ us after the send$'
+}
+
+# A second run is there to explain the first one, whatever becomes of it.
+traced_again() {
+	strays -a strays/misdirected_once
+	want_status 1
+	want_in "$dir/out" '^#[0-9/]+ +strays/misdirected_once:FAIL'
+	want_in "$dir/out" '^    Conclusion: passed when traced: it depends on timing'
+	want_text 2 "$(wc -c <"$dir/strays")" "runs"
+	strays -w 1 -a strays/misdirected_then_hangs
+	want_in "$dir/out" 'strays/misdirected_then_hangs:FAIL'
+	want_not_in "$dir/out" 'timed out'
+	want_in "$dir/out" '^    Conclusion: delivered to mapped1 instead of mapped2'
+	strays -a strays/sends_nothing
+	want_text 1 "$(wc -c <"$dir/strays")" "runs of what sends nothing"
+}
+
+traced_interrupted() {
+	: >"$dir/strays"
+	STRAYS=$dir/strays "$dir/selftest_progs" -a strays/misdirected_then_hangs >"$dir/out" 2>&1 &
+	runner=$!
+	until [[ $(wc -c <"$dir/strays") -ge 2 ]]; do
+		kill -0 "$runner" || break
+		sleep 0.05
+	done
+	kill -INT "$runner"
+	wait "$runner"
+	status=$?
+	want_status 130
+	want_in "$dir/out" 'strays/misdirected_then_hangs:FAIL'
+	want_not_in "$dir/out" 'passed when traced'
+}
+
+latency() {
+	run "$dir/test_progs" --latency -t sockmap_listen/test_udp_redir -J "$dir/latency.json"
+	want_status 0
+	want_in "$dir/out" '^sk_skb +udp4 +ingress +[0-9]+( +[0-9]+\.[0-9]){4} \|'
+	want_not_in "$dir/out" 'Timeline'
+	valid_json "$dir/latency.json" || return
+	want_text True "$(json_get "$dir/latency.json" "all(w['ns'] > 0 and w['out'] in ('udp4', 'udp6')
+		for s in m.values() for w in s['wakeups'])")" "delays"
+}
+
+bench() {
+	run "$dir/test_progs" --bench --bench-time 1 -a bench/sk_skb-ingress/udp4 -J "$dir/bench.json"
+	want_status 0
+	want_in "$dir/out" '^sk_skb-ingress/udp4( +[0-9]+\.[0-9]+){3} \|( +[0-9]+\.[0-9]+){3} \|'
+	valid_json "$dir/bench.json" || return
+	want_text True "$(json_get "$dir/bench.json" \
+		"all(f[k] > 0 for f in m['sk_skb-ingress/udp4']['bench'].values() for k in f)")" "values"
+	run "$dir/test_progs" --bench -a sockmap_listen
+	want_status 2
+}
+
 # ---- All of them ---------------------------------------------------------------------------------
 
 can_run=0 long_pid=''
@@ -934,6 +1023,13 @@ t "@FILE: a line that matches nothing" no_match_file 'behave/first\nnope\n' \
 	'list:2: no test matches "nope"' -a "@$dir/list"
 t "the names in sockmap_listen, without root" names_of_sockmap_listen
 t "an old name of sockmap_listen selects both subtests" alias_selects_two
+
+root_t "a failure is traced in a second run" traced_failure
+root_t "--trace: how many, none, all" traced_limit
+root_t "the second run does not change the verdict" traced_again
+root_t "a failure that is being traced survives an interrupt" traced_interrupted
+root_t "--latency" latency
+root_t "--bench" bench
 
 root_t "-J in a directory that is missing" json_unwritable "$dir/missing/results.json"
 root_t "-J with a directory" json_unwritable "$dir"
