@@ -191,6 +191,9 @@ static char *judge_leftovers(const struct job *job)
 	if (job->left_sockets)
 		return format("left %d sockets behind, such as %s", job->left_sockets,
 			      job->left_socket);
+	if (job->keeps_netns)
+		return format(
+			"lost a reference to a socket: all are closed, and its network namespace does not end");
 	if (job->left_objects)
 		return format("left %u BPF maps or programs behind", job->left_objects);
 	if (atomic_load(&job->page->nr_ids) > CHILD_IDS_MAX)

@@ -28,6 +28,8 @@ struct job {
 	unsigned int left_objects; /* BPF maps and programs that are still there */
 	int left_sockets;
 	char left_socket[256]; /* one of them */
+	int32_t netns_id;      /* its namespace, for netns_is_alive() */
+	bool keeps_netns;      /* which does not end, though nobody is seen in it */
 	char *kernel_log;
 };
 

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "harness/leak.h"
 #include "harness/map_case.h"
 
 static const struct {
@@ -153,23 +152,4 @@ bool check_closed(int map_fd, uint32_t key)
 
 	return CHECK_ERR(socket_map_lookup(map_fd, key, &cookie), ENOENT,
 			 "lookup of key %u, whose socket was closed", key);
-}
-
-struct task {
-	void (*run)(const struct map_env *env);
-	const struct map_env *env;
-};
-
-static void run_task(void *arg)
-{
-	const struct task *task = arg;
-
-	task->run(task->env);
-}
-
-bool check_gives_back(void (*run)(const struct map_env *env), const struct map_env *env)
-{
-	struct task task = { run, env };
-
-	return check_netns_ends(run_task, &task);
 }

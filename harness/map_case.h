@@ -70,10 +70,4 @@ bool check_entry(int map_fd, uint32_t key, int fd);
 /* There is no entry any more, since the socket was closed. */
 bool check_closed(int map_fd, uint32_t key);
 
-/*
- * Do it in a network namespace of its own, which has to be gone soon after: a socket keeps its
- * namespace until its last reference is given back, whether or not anything can find it any more.
- */
-bool check_gives_back(void (*run)(const struct map_env *env), const struct map_env *env);
-
 #endif /* MAP_CASE_H */

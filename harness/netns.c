@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/net_namespace.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "harness/netns.h"
@@ -127,4 +130,82 @@ int netns_count_sockets(int netns_fd, char *which, size_t size)
 		n += count_lines(paths[i], n ? NULL : which, n ? 0 : size);
 	err = netns_enter(home);
 	return err ?: n;
+}
+
+/* ---- Namespaces that end --------------------------------------------------------------------- */
+
+/* The socket is in a namespace of its own, so that the ids are nobody else's business. */
+int netns_watch_open(void)
+{
+	int home __auto_close = open_own_netns();
+	int hub __auto_close = netns_create();
+	int fd, err;
+
+	if (home < 0 || hub < 0)
+		return home < 0 ? home : hub;
+	err = netns_enter(hub);
+	if (err)
+		return err;
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	err = fd < 0 ? -errno : 0;
+	err = netns_enter(home) ?: err;
+	if (err)
+		close_fd(&fd);
+	return err ?: fd;
+}
+
+struct attribute {
+	struct rtattr header;
+	int32_t value;
+};
+
+struct nsid_request {
+	struct nlmsghdr header;
+	struct rtgenmsg msg __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct attribute attributes[2];
+};
+
+static struct attribute make_attribute(int type, int32_t value)
+{
+	return (struct attribute){
+		.header = { .rta_type = type, .rta_len = sizeof(struct attribute) },
+		.value = value,
+	};
+}
+
+/* 0, or the -errno that it was answered with. */
+static int request(int watch_fd, struct nsid_request *request, int type, unsigned int nr_attributes)
+{
+	char buf[1024] __attribute__((aligned(NLMSG_ALIGNTO)));
+	const struct nlmsghdr *reply = (const void *)buf;
+
+	request->header = (struct nlmsghdr){
+		.nlmsg_type = type,
+		.nlmsg_flags = NLM_F_REQUEST | (type == RTM_NEWNSID ? NLM_F_ACK : 0),
+		.nlmsg_len = offsetof(struct nsid_request, attributes[nr_attributes]),
+	};
+	if (send(watch_fd, request, request->header.nlmsg_len, 0) < 0 ||
+	    recv(watch_fd, buf, sizeof(buf), 0) < (ssize_t)NLMSG_LENGTH(sizeof(struct rtgenmsg)))
+		return -errno;
+	if (reply->nlmsg_type != NLMSG_ERROR)
+		return 0;
+	return ((const struct nlmsgerr *)NLMSG_DATA(reply))->error;
+}
+
+int netns_watch(int watch_fd, int netns_fd, int32_t id)
+{
+	struct nsid_request r = {
+		.attributes = { make_attribute(NETNSA_NSID, id),
+				make_attribute(NETNSA_FD, netns_fd) },
+	};
+
+	return request(watch_fd, &r, RTM_NEWNSID, 2);
+}
+
+int netns_is_alive(int watch_fd, int32_t id)
+{
+	struct nsid_request r = { .attributes = { make_attribute(NETNSA_NSID, id) } };
+	int err = request(watch_fd, &r, RTM_GETNSID, 1);
+
+	return err == -ENOENT ? 0 : err ?: 1;
 }

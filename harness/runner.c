@@ -41,7 +41,7 @@
 #define SETTLE_LOOK_MS	  5
 #define IMPATIENT_NS	  (1 * NSEC_PER_SEC)
 
-enum job_state { WAITING, RUNNING, DRAINING, SETTLING, SUSPECT, DONE };
+enum job_state { WAITING, RUNNING, DRAINING, SETTLING, ENDING, SUSPECT, DONE };
 
 struct slot {
 	struct job job;
@@ -54,7 +54,8 @@ struct slot {
 };
 
 struct worker {
-	int netns_fd;
+	int netns_fd; /* of its subtest */
+	int32_t netns_id;
 	struct slot *slot; /* NULL: idle */
 };
 
@@ -69,22 +70,31 @@ struct runner {
 	struct worker *workers;
 	int signal_fd;
 	int kmsg_fd;
+	int netns_watch_fd;
+	int32_t last_netns_id;
 	bool alone;	     /* one job at a time, through all of its states */
 	bool stop;	     /* start nothing more */
 	unsigned int traced; /* second runs so far */
 	bool leaks;	     /* something was left behind for good */
 };
 
-/* Started, and not judged yet: the kernel may still be at work for it. */
+/* Started, and not judged yet. */
+static bool is_unjudged(const struct slot *slot)
+{
+	return slot->state == RUNNING || slot->state == DRAINING || slot->state == SETTLING ||
+	       slot->state == ENDING;
+}
+
+/* The kernel may still be at work for it. */
 static bool is_active(const struct slot *slot)
 {
 	return slot->state == RUNNING || slot->state == DRAINING || slot->state == SETTLING;
 }
 
-static bool any_active(const struct runner *r)
+static bool any(const struct runner *r, bool (*is)(const struct slot *slot))
 {
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		if (is_active(&r->slots[i]))
+		if (is(&r->slots[i]))
 			return true;
 	}
 	return false;
@@ -192,6 +202,23 @@ static bool is_worth_tracing(const struct runner *r, const struct slot *slot)
 
 /* ---- Starting, continued --------------------------------------------------------------------- */
 
+/* A network namespace for one subtest. */
+static void make_netns(struct runner *r, struct worker *worker)
+{
+	int err;
+
+	close_fd(&worker->netns_fd);
+	worker->netns_fd = netns_create();
+	if (worker->netns_fd < 0)
+		return;
+	worker->netns_id = ++r->last_netns_id;
+	err = netns_watch(r->netns_watch_fd, worker->netns_fd, worker->netns_id);
+	if (err) {
+		close_fd(&worker->netns_fd);
+		worker->netns_fd = err;
+	}
+}
+
 static void start_job(struct runner *r, struct worker *worker, struct slot *slot)
 {
 	struct plan_item *item = r->plan->order[slot - r->slots];
@@ -201,8 +228,7 @@ static void start_job(struct runner *r, struct worker *worker, struct slot *slot
 	if (lacks_features(r, slot, item) || is_withheld(r, slot, item))
 		return;
 	splat_mark("start", item->test->name, item->subtest.name);
-	if (worker->netns_fd < 0)
-		worker->netns_fd = netns_create();
+	make_netns(r, worker);
 	if (is_to_be_traced(r, slot) && worker->netns_fd >= 0)
 		slot->trace = trace_begin(worker->netns_fd);
 	err = worker->netns_fd < 0
@@ -240,7 +266,7 @@ static void start_jobs(struct runner *r)
 		struct slot *slot;
 
 		while (!r->workers[i].slot && (slot = next_waiting(r))) {
-			if (r->alone && any_active(r))
+			if (r->alone && any(r, is_active))
 				return;
 			start_job(r, &r->workers[i], slot);
 		}
@@ -348,9 +374,8 @@ static void drain(struct runner *r, struct worker *worker)
 		netns_count_sockets(job->netns_fd, job->left_socket, sizeof(job->left_socket));
 	if ((processes || job->left_sockets > 0) && !has_settled_down(r, job))
 		return;
-	/* Sockets that stay, or a child that never ends, keep the namespace: the worker moves. */
-	if (processes || job->left_sockets || job->unkillable)
-		close_fd(&worker->netns_fd);
+	job->netns_id = worker->netns_id;
+	close_fd(&worker->netns_fd);
 	worker->slot = NULL;
 	slot->state = SETTLING;
 }
@@ -418,6 +443,15 @@ static void settle(struct runner *r, struct slot *slot)
 		return;
 	/* What it made the kernel say comes before its objects go, maybe since the last look. */
 	look_at_kernel_log(r);
+	slot->state = ENDING;
+}
+
+/* Sockets are freed a grace period after their end, and their namespace with the last of them. */
+static void end(struct runner *r, struct slot *slot)
+{
+	slot->job.keeps_netns = netns_is_alive(r->netns_watch_fd, slot->job.netns_id);
+	if (slot->job.keeps_netns && !has_settled_down(r, &slot->job))
+		return;
 	finish(r, slot);
 	if (slot->splat && !r->alone && slot->state == DONE)
 		slot->state = SUSPECT;
@@ -474,7 +508,7 @@ static int sleep_ms(const struct runner *r)
 			ms = shorter(ms, reporters[k]->due_ms());
 	}
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		if (r->slots[i].state == DRAINING || r->slots[i].state == SETTLING)
+		if (is_unjudged(&r->slots[i]) && r->slots[i].state != RUNNING)
 			ms = shorter(ms, SETTLE_LOOK_MS);
 	}
 	for (unsigned int i = 0; i < r->nr_workers; i++) {
@@ -542,6 +576,8 @@ static void handle_workers(struct runner *r)
 	for (unsigned int i = r->reported; i < r->nr_slots; i++) {
 		if (r->slots[i].state == SETTLING)
 			settle(r, &r->slots[i]);
+		if (r->slots[i].state == ENDING)
+			end(r, &r->slots[i]);
 	}
 }
 
@@ -609,7 +645,7 @@ static void run_waiting(struct runner *r)
 	while (!r->stop) {
 		start_jobs(r);
 		report_done(r);
-		if (r->stop || (!any_active(r) && !next_waiting(r)))
+		if (r->stop || (!any(r, is_unjudged) && !next_waiting(r)))
 			return;
 		show_progress(r);
 		wait_for_event(r);
@@ -780,7 +816,7 @@ static void forgo_traces(struct runner *r)
 
 		if (!has_run_untraced(slot))
 			continue;
-		if (is_active(slot))
+		if (is_unjudged(slot))
 			job_free(&slot->job);
 		slot->state = DONE;
 		end_trace(r, slot);
@@ -791,7 +827,7 @@ static void forgo_traces(struct runner *r)
 static void free_slots(struct runner *r)
 {
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		if (is_active(&r->slots[i]))
+		if (is_unjudged(&r->slots[i]))
 			job_free(&r->slots[i].job);
 		result_free(&r->slots[i].result);
 		result_free(&r->slots[i].untraced);
@@ -845,6 +881,11 @@ static bool open_runner(struct runner *r)
 		return false;
 	for (unsigned int i = 0; i < r->nr_workers; i++)
 		r->workers[i].netns_fd = -1;
+	r->netns_watch_fd = netns_watch_open();
+	if (r->netns_watch_fd < 0) {
+		errno = -r->netns_watch_fd;
+		return false;
+	}
 	r->kmsg_fd = splat_open();
 	if (r->kmsg_fd < 0)
 		fprintf(stderr, "cannot read /dev/kmsg (%s): kernel warnings will not be noticed\n",
@@ -860,6 +901,7 @@ static void close_runner(struct runner *r)
 	free(r->workers);
 	close_fd(&r->signal_fd);
 	close_fd(&r->kmsg_fd);
+	close_fd(&r->netns_watch_fd);
 }
 
 static int exit_code(const struct run_info *info)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Maps of sockets as maps: what is put in is found, under its key and no other, until it is deleted,
- * replaced or closed; and whatever was taken for it is given back.
+ * replaced or closed. What was taken for it is given back: the runner sees to that.
  *
  * With sockets of every kind that a map takes:
  *
@@ -17,7 +17,6 @@
  *	close			a closed socket is in no map
  *	freed-map		a map goes while sockets are in it: they go on
  *	value-of-4-bytes	a descriptor fits into 4 bytes, a cookie does not
- *	gives-back		all of these, and no reference to a socket is kept
  *
  * With a program:
  *
@@ -411,23 +410,6 @@ static void freed_map(const struct map_env *env)
 		check_full(map_fd, &s);
 }
 
-static void all_of_these(const struct map_env *env)
-{
-	replace_by_itself(env);
-	replace_by_other(env);
-	full(env);
-	refill(env);
-	many_keys(env);
-	many_maps(env);
-	close_socket(env);
-	freed_map(env);
-}
-
-static void gives_back(const struct map_env *env)
-{
-	check_gives_back(all_of_these, env);
-}
-
 /* ---- With a program -------------------------------------------------------------------------- */
 
 /* A message that arrives; whether it is one that the program sees. */
@@ -544,11 +526,6 @@ static void child_of_listener(const struct map_env *env)
 	close_fd(&second.mapped);
 	check_closed(map_fd, 0);
 	check_end_of_stream(second.peer, 0, "the child was closed in the map");
-}
-
-static void child(const struct map_env *env)
-{
-	check_gives_back(child_of_listener, env);
 }
 
 /* ---- Keys ------------------------------------------------------------------------------------ */
@@ -756,6 +733,7 @@ static const char *const udp[] = { "udp4", NULL };
 
 static const struct fix close_fixes[] = {
 	{ "135ffc7becc8", "bpf, vsock: Invoke proto::close on close()" },
+	{ "16b2f264983d", "bpf: sockmap, fix proto update hook to avoid dup calls" },
 	{},
 };
 
@@ -783,28 +761,27 @@ static const struct fix child_fixes[] = {
 #define MSG_VERDICT    ((feature_set)1 << FEAT_MSG_VERDICT)
 
 static const struct map_case cases[] = {
-	{ "flags", mappable_kinds, .run = update_flags },
+	{ "flags", mappable_kinds, .run = update_flags, .guards = reference_fixes },
 	{ "delete", mappable_kinds, .run = delete_entry },
 	{ "replace-by-itself", mappable_kinds, .run = replace_by_itself,
 	  .guards = reference_fixes },
-	{ "replace-by-other", mappable_kinds, .run = replace_by_other },
-	{ "full", mappable_kinds, .run = full },
+	{ "replace-by-other", mappable_kinds, .run = replace_by_other, .guards = reference_fixes },
+	{ "full", mappable_kinds, .run = full, .guards = reference_fixes },
 	{ "refill", mappable_kinds, .run = refill, .guards = close_fixes },
 	{ "many-keys", mappable_kinds, .run = many_keys, .guards = close_fixes },
 	{ "many-maps", mappable_kinds, .run = many_maps, .guards = close_fixes },
 	{ "close", mappable_kinds, .run = close_socket, .guards = close_fixes },
-	{ "freed-map", mappable_kinds, .run = freed_map },
+	{ "freed-map", mappable_kinds, .run = freed_map, .guards = reference_fixes },
 	{ "value-of-4-bytes", mappable_kinds, .run = value_of_4_bytes },
-	{ "gives-back", mappable_kinds, .run = gives_back, .guards = reference_fixes },
 
 	{ "leave-sk_skb", mappable_kinds, .run = leave_program, .value = HOOK_SKB_VERDICT,
 	  .needs = SKB_VERDICT, .guards = link_fixes },
 	{ "leave-parser", tcp, .run = leave_program, .value = HOOK_STREAM_VERDICT,
 	  .needs = STREAM_VERDICT, .guards = link_fixes },
-	{ "child-sk_skb", tcp, .run = child, .value = BPF_SK_SKB_VERDICT, .needs = SKB_VERDICT,
-	  .guards = child_fixes },
-	{ "child-sk_msg", tcp, .run = child, .value = BPF_SK_MSG_VERDICT, .needs = MSG_VERDICT,
-	  .guards = child_fixes },
+	{ "child-sk_skb", tcp, .run = child_of_listener, .value = BPF_SK_SKB_VERDICT,
+	  .needs = SKB_VERDICT, .guards = child_fixes },
+	{ "child-sk_msg", tcp, .run = child_of_listener, .value = BPF_SK_MSG_VERDICT,
+	  .needs = MSG_VERDICT, .guards = child_fixes },
 
 	{ "long-keys-8", udp, .run = long_keys, .value = 8, .only = BPF_MAP_TYPE_SOCKHASH },
 	{ "long-keys-40", udp, .run = long_keys, .value = 40, .only = BPF_MAP_TYPE_SOCKHASH },

@@ -21,8 +21,6 @@
  *	other-protocol		in one of TCP for UDP, or of UDP for TCP
  *	accepted		TCP: it is a connection of the group's own
  *	unix			it is an AF_UNIX socket
- *
- * No reference to any of these sockets is kept.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -398,26 +396,14 @@ static const char *const inet[] = { "tcp4", "tcp6", "udp4", "udp6", NULL };
 static const char *const tcp[] = { "tcp4", "tcp6", NULL };
 static const char *const udp[] = { "udp4", "udp6", NULL };
 
-struct selection {
-	void (*run)(const struct map_env *env);
-};
-
-static void run_and_give_back(const struct map_env *env)
-{
-	const struct selection *selection = env->c->data;
-
-	check_gives_back(selection->run, env);
-}
-
 #define MSG_VERDICT ((feature_set)1 << FEAT_MSG_VERDICT)
 #define SKB_VERDICT ((feature_set)1 << FEAT_SKB_VERDICT)
 #define REUSEPORT   ((feature_set)1 << FEAT_SK_REUSEPORT)
 
-#define SELECTION(case_name, case_kinds, run_fn, more_needs, ...)                     \
-	{                                                                             \
-		case_name, case_kinds, .run = run_and_give_back,                      \
-				       .data = &(const struct selection){ run_fn },   \
-				       .needs = REUSEPORT | (more_needs), __VA_ARGS__ \
+#define SELECTION(case_name, case_kinds, run_fn, more_needs, ...)                        \
+	{                                                                                \
+		case_name, case_kinds, .run = run_fn, .needs = REUSEPORT | (more_needs), \
+				       __VA_ARGS__                                       \
 	}
 
 static const struct map_case cases[] = {

@@ -193,14 +193,15 @@ start_long_run() {
 	cp "$SELF" "$dir/slow_progs"
 	# shellcheck disable=SC2016 # expanded by the inner shell
 	unshare -m bash -c 'mount -t bpf bpf "$1/bpf" && export MISBEHAVE_BPFFS=$1/bpf
-		exec "$1/slow_progs" -j2 -v -a misbehave/is_slow,misbehave/leaves_map' - "$dir" \
+		slow=misbehave/is_slow,misbehave/leaves_map,misbehave/keeps_netns
+		exec "$1/slow_progs" -j2 -v -a "$slow"' - "$dir" \
 		>"$dir/long" 2>&1 </dev/null &
 	long_pid=$!
 }
 
 main_run() {
 	[[ -e $dir/main ]] && return
-	run "$dir/selftest_progs" -w 2 -d misbehave/is_slow,misbehave/leaves_map -J "$dir/main.json"
+	run "$dir/selftest_progs" -w 2 -d misbehave/is_slow,misbehave/leaves_map,misbehave/keeps_netns -J "$dir/main.json"
 	cp "$dir/out" "$dir/main"
 	main_status=$status
 }
@@ -236,7 +237,7 @@ others_run() {
 # The same verdicts when each is on its own, in another order.
 others_run_shuffled() {
 	main_run
-	run "$dir/selftest_progs" -w 2 -j4 --shuffle=5 -d misbehave/is_slow,misbehave/leaves_map
+	run "$dir/selftest_progs" -w 2 -j4 --shuffle=5 -d misbehave/is_slow,misbehave/leaves_map,misbehave/keeps_netns
 	verdicts "$dir/main" >"$dir/wanted"
 	verdicts "$dir/out" | diff "$dir/wanted" - >"$dir/diff" ||
 		problem "verdicts with -j4 --shuffle: $(cat "$dir/diff")"
@@ -296,6 +297,13 @@ left_map() {
 	fi
 	want_in "$dir/report" 'leaves_map:FAIL'
 	want_in "$dir/report" 'left 1 BPF maps or programs behind'
+}
+
+kept_netns() {
+	long_run
+	report_of "$dir/long" misbehave/keeps_netns >"$dir/report"
+	want_in "$dir/report" 'keeps_netns:FAIL'
+	want_in "$dir/report" 'lost a reference to a socket: .* namespace does not end'
 }
 
 impossible() {
@@ -918,7 +926,8 @@ bench() {
 can_run=0 long_pid=''
 "$dir/selftest_progs" -a misbehave/passes >"$dir/out" 2>&1
 (($? == 3)) || can_run=1
-((can_run)) && { selected "takes long" || selected "BPF map"; } && start_long_run
+((can_run)) && { selected "takes long" || selected "BPF map" || selected "keeps its network"; } &&
+	start_long_run
 
 root_t "passes" verdict passes OK
 root_t "fails: where, what was wanted and what was there" verdict fails FAIL \
@@ -976,7 +985,7 @@ done
 root_t "exit 130: SIGINT leaves nothing" interrupted INT
 root_t "exit 130: SIGTERM leaves nothing" interrupted TERM
 
-t "-n 1,2" lists "$(echo 1/{1..5} 2/{1..31})" -n 1,2
+t "-n 1,2" lists "$(echo 1/{1..5} 2/{1..32})" -n 1,2
 t "-n 1" lists "$(echo 1/{1..5})" -n 1
 t "-n 1/2,4-5" lists '1/2 1/4 1/5' -n 1/2,4-5
 t "-n 1-2/3" lists '1/3 2/3' -n 1-2/3
@@ -986,7 +995,7 @@ for list in 0 1- a 2-1 '' 1/ / 1/0 '1,' ',1' -1 +1 ' 1' 1/2/3 1/a 99999999999; d
 done
 t "-n of what is not there" no_match 'no test matches "1/2,?9?"' -n 1/29
 t "-n 3 of what is not there" no_match 'no test matches "3"' -n 3
-t "-t looks for a part of the name" lists "$(echo 1/{1..5} 2/{1..31})" -t ehav
+t "-t looks for a part of the name" lists "$(echo 1/{1..5} 2/{1..32})" -t ehav
 t "-t TEST/SUBTEST, each a part" lists '2/2 2/3 2/5 2/18 2/20 2/30 2/31' -t misb/fails
 t "-t with globs" lists '1/3 1/4' -t 'behave/*part' -d 'misbehave/*_*'
 t "-a is exact" lists "$(echo 1/{1..5})" -a behave
@@ -995,7 +1004,7 @@ t "-a with globs" lists '1/1 1/4 1/5' -a 'behave/f*'
 t "-a with ? and []" lists '1/1 2/10' -a 'behave/fir?t,misbehave/exits_[0-9]'
 t "-b takes out parts of names" lists "$(echo 1/{1..5})" -b misb
 t "-b TEST/SUBTEST" lists '1/1 1/2 1/5' -a behave -b behave/part
-t "-d is exact" lists "$(echo 2/{1..31})" -d behave
+t "-d is exact" lists "$(echo 2/{1..32})" -d behave
 t "-d with globs" lists '1/2 1/3' -a behave -d 'behave/f*'
 t "deny beats allow, in either order" lists '1/2 1/3 1/4 1/5' -d behave/first -a behave/first,behave
 t "a later, narrower entry takes nothing away" lists "$(echo 1/{1..5})" -a behave,behave/first
@@ -1083,6 +1092,7 @@ root_t "--write-expect: a draft" write_expect
 root_t "--write-expect: what is there stays" write_expect_keeps
 root_t "what takes long is said to be slow, and where it is" slow
 root_t "leaves a BPF map" left_map
+root_t "keeps its network namespace" kept_netns
 root_t "nothing is left at the end" want_none_left
 
 echo "harness: $passed passed, $failed failed, $skipped skipped"

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -311,6 +312,24 @@ static void leaves_map(void)
 		CHECK_EQ(bpf_obj_pin(fd, path), 0, "pin it");
 }
 
+/* As a socket does whose last reference is never given back. */
+static void keeps_netns(void)
+{
+	const char *dir = getenv("MISBEHAVE_BPFFS");
+	char path[512];
+	int fd __auto_close = -1;
+
+	if (!dir) {
+		skip("MISBEHAVE_BPFFS names no directory");
+		return;
+	}
+	snprintf(path, sizeof(path), "%s.netns", dir);
+	fd = open(path, O_CREAT | O_RDONLY | O_CLOEXEC, 0600);
+	if (CHECK_OK(fd < 0 ? -errno : 0, "make a file"))
+		CHECK_OK(mount("/proc/self/ns/net", path, NULL, MS_BIND, NULL) ? -errno : 0,
+			 "mount the namespace on it");
+}
+
 static ino_t netns_of(pid_t pid)
 {
 	char path[64];
@@ -374,6 +393,7 @@ static const struct {
 	{ "is_alone", is_alone },
 	{ "fails_and_leaves", fails_and_leaves },
 	{ "fails_guarded", fails },
+	{ "keeps_netns", keeps_netns },
 };
 
 static const struct fix fixes[] = { { "123456789abc", "behave: Fix it" } };
