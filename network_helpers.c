@@ -319,9 +319,6 @@ int bytes_readable(int fd)
  * wake-up: between queueing data and waking the reader the kernel does not take a pause of that
  * length. Looks are counted, not time, since a virtual machine can be stopped for any time.
  */
-#define LOOK_INTERVAL_MS 25
-#define LOOKS_TO_BE_SURE 20
-
 /* Looking takes the lock of the socket, so a reader that is on time is left alone. */
 #define FIRST_LOOK_MS 100
 
@@ -445,17 +442,14 @@ static bool reader_done(struct reader *r, int timeout_ms)
 	return poll(&pfd, 1, timeout_ms) == 1;
 }
 
-/*
- * Asleep in its wait: /proc shows the number of the system call then, and "running" while the
- * thread is, or could be, on a CPU.
- */
-static bool reader_asleep(struct reader *r)
+/* /proc shows the number of the call then, and "running" while the thread is, or could be, on a CPU. */
+bool thread_sleeps_in(int tid, long syscall)
 {
 	char path[64], text[32];
 	int fd __auto_close = -1;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", atomic_load(&r->tid));
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
@@ -463,7 +457,12 @@ static bool reader_asleep(struct reader *r)
 	if (n <= 0)
 		return false;
 	text[n] = '\0';
-	return isdigit((unsigned char)text[0]) && atol(text) == waits[r->request.how].syscall;
+	return isdigit((unsigned char)text[0]) && atol(text) == syscall;
+}
+
+static bool reader_asleep(struct reader *r)
+{
+	return thread_sleeps_in(atomic_load(&r->tid), waits[r->request.how].syscall);
 }
 
 /* True when the reader is asleep, or through. */

@@ -126,6 +126,16 @@ enum wait_method {
 
 const char *wait_method_name(enum wait_method how); /* "poll(2)", ... */
 
+/*
+ * Whether the thread is asleep in that system call (SYS_ppoll): one that was woken does not count as
+ * asleep, even where it has not got a CPU yet.
+ */
+bool thread_sleeps_in(int tid, long syscall);
+
+/* How often, and how far apart in milliseconds, a sleeper has to be seen not to wake for sure. */
+#define LOOK_INTERVAL_MS 25
+#define LOOKS_TO_BE_SURE 20
+
 /* What became of the data that a reader waited for. */
 enum recv_fate {
 	RECV_ARRIVED,

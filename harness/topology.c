@@ -85,6 +85,11 @@ bool topology_target_can(const struct topology *t, enum feature feature)
 	return !t->redirect->ingress || have_feature(feature_of_kind(feature, t->redirect->out));
 }
 
+bool topology_merges(const struct topology *t)
+{
+	return !keeps_boundaries(t->redirect->out) || !topology_target_can(t, FEAT_BOUNDARIES);
+}
+
 /* ---- Setting up ------------------------------------------------------------------------------ */
 
 static bool load_programs(struct topology *t)

@@ -124,4 +124,7 @@ void topology_check_traffic(const struct topology *t);
 /* Whether the reader's kernel can do it: if it reads from a socket in a map, not all can. */
 bool topology_target_can(const struct topology *t, enum feature feature);
 
+/* Its reads get bytes, not messages: of a stream, and on most kernels of any socket in a map. */
+bool topology_merges(const struct topology *t);
+
 #endif /* TOPOLOGY_H */

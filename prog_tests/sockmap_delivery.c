@@ -53,12 +53,6 @@ static bool is_inet(const struct sock_kind *kind)
 	return kind->family == AF_INET || kind->family == AF_INET6;
 }
 
-/* The next read gets bytes, not messages: of a stream, and of most kernels' sockets in a map. */
-static bool merges(const struct topology *t)
-{
-	return !keeps_boundaries(t->redirect->out) || !topology_target_can(t, FEAT_BOUNDARIES);
-}
-
 static ssize_t peek(int fd, void *buf, size_t len)
 {
 	ssize_t n = recv(fd, buf, len, MSG_PEEK | MSG_DONTWAIT);
@@ -81,7 +75,7 @@ static bool check_queued(const struct topology *t, size_t len)
 /* All of it is there; or, where a look sees but one message, the first one is. */
 static bool check_ready(const struct topology *t, size_t len)
 {
-	return merges(t) ? check_queued(t, len) : check_poll(t->target, POLLIN, "data");
+	return topology_merges(t) ? check_queued(t, len) : check_poll(t->target, POLLIN, "data");
 }
 
 static bool check_send_bytes(const struct topology *t, const void *bytes, size_t len)
@@ -110,8 +104,8 @@ static bool check_read_message(const struct topology *t, const void *want, size_
 
 static bool check_gets(const struct topology *t, const void *want, size_t len)
 {
-	return merges(t) ? check_queued(t, len) && check_read_bytes(t, want, len)
-			 : check_read_message(t, want, len);
+	return topology_merges(t) ? check_queued(t, len) && check_read_bytes(t, want, len)
+				  : check_read_message(t, want, len);
 }
 
 static bool check_peek(const struct topology *t, size_t room, const void *want, size_t len)
@@ -184,7 +178,7 @@ static bool send_burst(const struct topology *t, unsigned int first, unsigned in
 static bool read_burst(const struct topology *t, unsigned int first, unsigned int n,
 		       const char *pattern, size_t len)
 {
-	if (merges(t))
+	if (topology_merges(t))
 		return check_gets(t, pattern, len);
 	for (unsigned int i = first; i < first + n; i++) {
 		if (!check_read_message(t, pattern, length_of(i)))
@@ -196,7 +190,7 @@ static bool read_burst(const struct topology *t, unsigned int first, unsigned in
 
 static void thousand(struct topology *t)
 {
-	unsigned int burst = merges(t) ? MANY : FEW;
+	unsigned int burst = topology_merges(t) ? MANY : FEW;
 	uint32_t seed = new_seed();
 	uint64_t offset = 0;
 
@@ -280,7 +274,7 @@ static bool read_shares(const struct topology *t, struct sender senders[2])
 		if (!CHECK(n > 0, "received after %zu bytes: %zd", got, n) ||
 		    !CHECK_EQ(check_shares(senders, taken, buf, n), n,
 			      "bytes in the order of their senders, after %zu", got) ||
-		    !CHECK(merges(t) || n == PIECE, "received a message of %zd bytes", n))
+		    !CHECK(topology_merges(t) || n == PIECE, "received a message of %zd bytes", n))
 			return false;
 		got += n;
 	}
@@ -315,7 +309,7 @@ static void two_senders(struct topology *t)
 	sender_init(&senders[0], t->sender, 0);
 	sender_init(&senders[1],
 		    t->redirect->hook == HOOK_MSG_VERDICT ? second.mapped : second.peer, TAG);
-	if (run_senders(senders) && (!merges(t) || check_queued(t, 2 * SHARE)) &&
+	if (run_senders(senders) && (!topology_merges(t) || check_queued(t, 2 * SHARE)) &&
 	    read_shares(t, senders) && check_nothing(second.mapped, "nothing at the other pair") &&
 	    check_nothing(second.peer, "nothing at its peer"))
 		check_end(t);
@@ -426,7 +420,7 @@ static void receive_many(struct topology *t)
 	for (unsigned int i = 0; i < BATCH; i++) {
 		fill_message(&sent[i], lengths[i]);
 		b.iov[i].iov_base = b.bufs[i];
-		b.iov[i].iov_len = merges(t) ? lengths[i] : MESSAGE_MAX;
+		b.iov[i].iov_len = topology_merges(t) ? lengths[i] : MESSAGE_MAX;
 		b.msgs[i].msg_hdr.msg_iov = &b.iov[i];
 		b.msgs[i].msg_hdr.msg_iovlen = 1;
 		len += lengths[i];
@@ -505,7 +499,7 @@ static void peek_at(struct topology *t)
 	struct message both;
 
 	if (send_both(t, &both) &&
-	    (merges(t) ? peek_at_bytes(t, both.bytes) : peek_at_messages(t, both.bytes)))
+	    (topology_merges(t) ? peek_at_bytes(t, both.bytes) : peek_at_messages(t, both.bytes)))
 		check_end(t);
 }
 
@@ -571,7 +565,7 @@ static void fault(struct topology *t)
 	struct message m;
 
 	fill_message(&m, 1000);
-	if (!merges(t)) {
+	if (!topology_merges(t)) {
 		skip("what a short read leaves of a message is gone");
 		return;
 	}
@@ -604,7 +598,7 @@ static void fionread(struct topology *t)
 	if (!check_fionread(t, 0, "of nothing") || !send_both(t, &both) ||
 	    !check_fionread(t, rest, "of two messages"))
 		return;
-	if (!merges(t)) {
+	if (!topology_merges(t)) {
 		if (check_read_message(t, both.bytes, FIRST) &&
 		    check_fionread(t, SECOND, "of the second message") &&
 		    check_read_message(t, both.bytes + FIRST, SECOND) &&
@@ -645,7 +639,7 @@ static void truncate_messages(struct topology *t)
 
 	if (!send_both(t, &both))
 		return;
-	if (merges(t)) {
+	if (topology_merges(t)) {
 		if (check_short_read(t, 0, 10, 10, both.bytes, false) &&
 		    check_read_bytes(t, both.bytes + 10, FIRST - 10) &&
 		    check_read_bytes(t, both.bytes + FIRST, SECOND))
