@@ -44,6 +44,7 @@ struct scenario {
 	void (*run)(struct topology *t);	  /* which is open, with all its sockets empty */
 	struct redirect with;			  /* what else the topology is to be */
 	unsigned int value;	  /* whatever tells scenarios with the same function apart */
+	const void *data;	  /* the same, where a number is not enough */
 	feature_set needs;	  /* besides those of the topology */
 	const struct fix *guards; /* ends with an empty entry; NULL: none */
 };
