@@ -118,11 +118,14 @@ test_builds() {
 	echo 'CONFIG_EXTRA=m	# why' >"$dir/fragment"
 	row fragment 0 '' build --config "$dir/fragment" --base "$dir/fragment" "$tree"
 	check fragment-option grep -qx CONFIG_EXTRA=m "$tree/$image"
+	check x86-options grep -qx CONFIG_PVH=y "$tree/$image"
 	check base-instead no grep -q CONFIG_MINE "$tree/$image"
+	row own-base 0 '' build --base "$tree/.config.vmtest" "$tree"
 	row blanks 0 "^$dir/a b/$image\$" blanks
 	row elsewhere 0 "^$dir/elsewhere/$image\$" elsewhere
 	check tree-untouched untouched "$dir/pristine"
 	row arm64 0 'arch/arm64/boot/Image$' build --arch arm64 "$tree"
+	check arm64-options grep -qx CONFIG_PCI_HOST_GENERIC=y "$tree/arch/arm64/boot/Image"
 	check arm64-told grep -q '^arm64 ' "$tree/arch/arm64/boot/Image"
 	check same-sources-same-image same_image
 }

@@ -268,7 +268,7 @@ explain_config() {
 	local missing
 
 	[[ $code =~ ^($BOOTFAIL|$UNTESTABLE|$SKIP)$ && $config_file ]] || return 0
-	missing=$(config_missing "$config_file" required "$HERE/vm/kernel.config")
+	missing=$(config_missing "$config_file" required "$HERE/vm/kernel"{,".$arch"}.config)
 	[[ ! $missing ]] || say "missing in $config_file:"$'\n'"$missing"
 }
 

@@ -4,7 +4,7 @@
 # Build a kernel tree for the VM, and print the image's path.
 #
 # The tree's own .config stays as it is: the build's is .config.vmtest beside it, made of that one (or of
-# tinyconfig, where there is none), vm/kernel.config, and the fragments that are named. Whether each
+# tinyconfig, where there is none), vm/kernel.config and its part for the architecture, and the fragments that are named. Whether each
 # option survived is checked. Nothing in the image tells when or where it was built, or from which
 # commit, so that equal sources make equal images.
 set -u -o pipefail
@@ -107,6 +107,7 @@ check_tree() {
 	arm64 | aarch64) kernel_arch=arm64 image=arch/arm64/boot/Image target=${target:-Image} ;;
 	*) die "$USAGE" "USAGE: --arch is x86_64 or arm64" ;;
 	esac
+	fragments+=("$HERE/kernel.$kernel_arch.config")
 }
 
 # In the background, so that a signal is answered at once.
@@ -153,7 +154,9 @@ configure() {
 	if [[ ! $base && -f $build/.config ]]; then
 		base=$build/.config
 	fi
-	if [[ $base ]]; then
+	if [[ $base -ef $build/$CONFIG ]]; then
+		: # what an earlier build has left
+	elif [[ $base ]]; then
 		cp -- "$base" "$build/$CONFIG" || die "$INFRA" "INFRA: cannot write to $build"
 	else
 		say "note: no .config; starting from tinyconfig"

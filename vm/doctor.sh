@@ -126,7 +126,7 @@ check_kernel() {
 	line ok "kernel $name: $image"
 	[[ $config_file ]] || { line unknown "its configuration: no config file beside it"; return; }
 	for part in required optional; do
-		missing=$(config_missing "$config_file" "$part" "$HERE/vm/kernel.config")
+		missing=$(config_missing "$config_file" "$part" "$HERE/vm/kernel"{,".$arch"}.config)
 		[[ $missing ]] || { line ok "$part options in $config_file"; continue; }
 		line missing "$part options in $config_file:"
 		printf '%s\n' "$missing" | sed 's/^/         /'
