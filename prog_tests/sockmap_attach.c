@@ -12,6 +12,7 @@
  *				not take it; maps with programs of other types do
  *	after-insert		sockets get the programs that the map has when they are inserted
  *	detached		a map that has lost its program gives none to those inserted later
+ *	parser-refuses		a map with a parser takes TCP only
  *	parser-modifies		a parser that changes the skb: refused by new kernels
  *
  * By bpf_link:
@@ -381,6 +382,33 @@ static void two_maps(const struct map_env *env)
 	check_seen(skel, &pair, false, true, "in the other map only");
 }
 
+/* And what it has refused is as it was, and can be inserted when the parser has gone. */
+static void parser_refuses(const struct map_env *env)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int map_fd __auto_close = -1;
+	int parser, verdict;
+
+	if (!open_both(env, 1, &skel, &map_fd) ||
+	    !CHECK_OK(make_pair(env->kind, &pair), "make a pair of sockets"))
+		return;
+	parser = program(skel, BPF_SK_SKB_STREAM_PARSER, 0);
+	verdict = program(skel, BPF_SK_SKB_STREAM_VERDICT, 0);
+	if (!CHECK_OK(attach(parser, map_fd, BPF_SK_SKB_STREAM_PARSER), "attach a parser") ||
+	    !CHECK_OK(attach(verdict, map_fd, BPF_SK_SKB_STREAM_VERDICT), "attach its verdict"))
+		return;
+	for (unsigned int i = 0; i < 2; i++) {
+		CHECK_ERR(update(map_fd, pair.mapped), EOPNOTSUPP,
+			  "insert into a map with a parser, which is for TCP");
+		check_entry(map_fd, 0, -1);
+	}
+	check_seen(skel, &pair, false, false, "refused");
+	CHECK_OK(detach(parser, map_fd, BPF_SK_SKB_STREAM_PARSER), "detach the parser");
+	if (check_insert(map_fd, 0, pair.mapped))
+		check_seen(skel, &pair, true, false, "inserted without the parser");
+}
+
 static void parser_modifies(const struct map_env *env)
 {
 	struct attach_bpf *skel __auto_attach = NULL;
@@ -583,6 +611,14 @@ static void link_keeps_map(const struct map_env *env)
 /* ---- The plan -------------------------------------------------------------------------------- */
 
 static const char *const tcp[] = { "tcp4", "tcp6", NULL };
+static const char *const not_tcp[] = {
+	"udp4", "udp6", "unix_stream", "unix_dgram", "vsock_stream", "vsock_seqpacket", NULL,
+};
+
+static const struct fix parser_fixes[] = {
+	{ "5459cce6bf49", "bpf: Disable non stream socket for strparser" },
+	{},
+};
 
 /* Not calls of feature_bit(), since these have to be constants. */
 #define SKB_VERDICT    ((feature_set)1 << FEAT_SKB_VERDICT)
@@ -618,6 +654,8 @@ static const struct map_case cases[] = {
 	  .needs = STREAM_VERDICT },
 	{ "detached-sk_skb", mappable_kinds, .run = detached, .value = BPF_SK_SKB_VERDICT,
 	  .needs = SKB_VERDICT },
+	{ "parser-refuses", not_tcp, .run = parser_refuses, .needs = STREAM_VERDICT,
+	  .guards = parser_fixes },
 	{ "parser-modifies", NULL, .run = parser_modifies, .needs = PARSER_LOOKS,
 	  .uses = LINK | QUERY },
 
