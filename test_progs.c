@@ -151,6 +151,7 @@ int main(int argc, char **argv)
 		return complain(EXIT_SETUP, "cannot make a plan of the tests");
 	uname(&uts);
 	snprintf(info.kernel, sizeof(info.kernel), "%s", uts.release);
+	snprintf(info.machine, sizeof(info.machine), "%s", uts.machine);
 	status = select_and_run(&info, plan);
 	options_free(&options);
 	plan_free(plan);

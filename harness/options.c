@@ -76,6 +76,9 @@ static const struct argp_option option_table[] = {
 	{ "verbose", 'v', "LEVEL", OPTION_ARG_OPTIONAL,
 	  "The logs of passed subtests and every check; -vv: libbpf's debug messages, -vvv: and the verifier's",
 	  4 },
+	{ "output", 'o', "FORMAT[:FILE]", 0,
+	  "Report in FORMAT: human, json, jsonl (a line for each event), ktap or junit; to FILE, or to standard output instead of human",
+	  4 },
 	{ "json-summary", 'J', "FILE", 0,
 	  "Write the results to FILE as JSON, anew after each subtest; - is standard output, at the end",
 	  4 },
@@ -174,6 +177,60 @@ static void require_features(struct options *o, const char *names)
 		     bad);
 }
 
+static const char *const formats[] = {
+	[FORMAT_HUMAN] = "human", [FORMAT_JSON] = "json",   [FORMAT_JSONL] = "jsonl",
+	[FORMAT_KTAP] = "ktap",	  [FORMAT_JUNIT] = "junit",
+};
+
+static void add_output(struct options *o, enum format format, const char *path)
+{
+	if (o->output[format])
+		fail(EXIT_USAGE_ERROR, "one %s report is enough, not %s and %s", formats[format],
+		     o->output[format], path);
+	o->output[format] = path;
+}
+
+/* FORMAT[:FILE] */
+static void parse_output(struct options *o, const char *arg)
+{
+	size_t len = strcspn(arg, ":");
+	const char *path = arg[len] ? arg + len + 1 : "-";
+
+	if (!*path)
+		fail(EXIT_USAGE_ERROR, "-o %s: which file?", arg);
+	for (enum format f = 0; f < NR_FORMATS; f++) {
+		if (strncmp(formats[f], arg, len) == 0 && !formats[f][len]) {
+			add_output(o, f, path);
+			o->has_stdout |= strcmp(path, "-") == 0 || f == FORMAT_HUMAN;
+			return;
+		}
+	}
+	fail(EXIT_USAGE_ERROR, "-o: there is no format \"%.*s\" (--help lists them)", (int)len,
+	     arg);
+}
+
+/* Two reports in one file are none. */
+static void check_outputs(const struct options *o)
+{
+	for (enum format f = 0; f < NR_FORMATS; f++) {
+		for (enum format g = 0; g < f; g++) {
+			const char *path = o->output[f];
+
+			if (path && o->output[g] && strcmp(path, o->output[g]) == 0)
+				fail(EXIT_USAGE_ERROR, "%s cannot hold two reports",
+				     strcmp(path, "-") ? path : "standard output");
+		}
+	}
+}
+
+/* The report for people is what there is if nothing else is wanted; -J - comes after it. */
+static void settle_outputs(struct options *o)
+{
+	check_outputs(o);
+	if (!o->has_stdout)
+		o->output[FORMAT_HUMAN] = "-";
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
@@ -211,7 +268,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->watchdog_s = parse_uint("-w", arg, 0, 24 * 3600);
 		break;
 	case 'J':
-		o->json_path = arg;
+		add_output(o, FORMAT_JSON, arg);
+		break;
+	case 'o':
+		parse_output(o, arg);
 		break;
 	case OPT_IO_TIMEOUT:
 		io_timeout_ms = 1000 * parse_uint("--io-timeout", arg, 1, 3600);
@@ -319,6 +379,7 @@ void options_parse(struct options *o, int argc, char **argv)
 	if (!o->selection || !o->command_line)
 		fail(EXIT_SETUP, "out of memory");
 	argp_parse(&argp, argc, argv, 0, NULL, o);
+	settle_outputs(o);
 	if (!o->repeat && !o->until_fail)
 		o->repeat = 1;
 	/* Two flows, each of them one and a half times as long. */

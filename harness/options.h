@@ -19,6 +19,16 @@ enum {
 	EXIT_INTERRUPTED = 130,
 };
 
+/* Of reports. */
+enum format {
+	FORMAT_HUMAN,
+	FORMAT_JSON,
+	FORMAT_JSONL,
+	FORMAT_KTAP,
+	FORMAT_JUNIT,
+	NR_FORMATS,
+};
+
 struct options {
 	struct selection *selection;
 	bool list;
@@ -34,7 +44,9 @@ struct options {
 	bool bench;		/* measure, instead of running the tests */
 	bool shuffle;
 	uint32_t seed;
-	const char *json_path;	 /* NULL: none */
+	const char *
+		output[NR_FORMATS]; /* where each report goes; "-": standard output; NULL: nowhere */
+	bool has_stdout; /* -o has said what goes there, or that the report for people does not */
 	const char *expect_path; /* of known failures: a file, or a directory; NULL: none */
 	const char *draft_path;	 /* where to draft such a file; NULL: nowhere */
 	feature_set require;

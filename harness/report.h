@@ -14,6 +14,7 @@ struct run_info {
 	const struct plan *plan;
 	const struct expect *expect; /* the known failures; NULL: none are wanted */
 	char kernel[128];	     /* release */
+	char machine[65];	     /* architecture */
 	const char *missing; /* required features that the kernel lacks, a line each; NULL: none */
 	char *kernel_log;    /* a splat that came while no subtest ran; NULL: none */
 	bool interrupted;
@@ -47,6 +48,9 @@ struct reporter {
 extern const struct reporter report_expect;
 extern const struct reporter report_human;
 extern const struct reporter report_json;
+extern const struct reporter report_jsonl;
+extern const struct reporter report_junit;
+extern const struct reporter report_ktap;
 
 extern const struct reporter *const reporters[];
 extern const unsigned int nr_reporters;

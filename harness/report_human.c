@@ -8,6 +8,7 @@
 
 #include "harness/delivery.h"
 #include "harness/latency.h"
+#include "harness/output.h"
 #include "harness/report.h"
 #include "harness/trace.h"
 #include "network_helpers.h"
@@ -18,6 +19,8 @@
 #define RESET	   "\033[0m"
 #define ERASE_LINE "\r\033[K"
 
+static struct output output;
+static FILE *out; /* NULL: nobody wants to read it */
 static bool colour;
 static bool live;      /* a terminal, where a line can be erased again */
 static bool live_line; /* such a line is on it */
@@ -35,44 +38,57 @@ static const struct {
 static void erase_live_line(void)
 {
 	if (live_line)
-		fputs(ERASE_LINE, stdout);
+		fputs(ERASE_LINE, out);
 	live_line = false;
 }
 
 static void print_verdict(enum verdict verdict)
 {
-	printf("%s%s%s", colour ? words[verdict].colour : "", words[verdict].word,
-	       colour ? RESET : "");
+	fprintf(out, "%s%s%s", colour ? words[verdict].colour : "", words[verdict].word,
+		colour ? RESET : "");
 }
 
 static void print_list(const struct run_info *info)
 {
 	if (info->expect && info->expect->path)
-		printf("Known failures: %s\n", info->expect->path);
+		fprintf(out, "Known failures: %s\n", info->expect->path);
 	else if (info->expect)
-		printf("Known failures: none, %s has no list for %s\n", info->options->expect_path,
-		       info->kernel);
+		fprintf(out, "Known failures: none, %s has no list for %s\n",
+			info->options->expect_path, info->kernel);
 }
 
 static int human_begin(const struct run_info *info)
 {
+	const char *path = info->options->output[FORMAT_HUMAN];
+
+	return path ? output_begin(&output, path) : 0;
+}
+
+static void start_report(const struct run_info *info)
+{
 	const char *no_color = getenv("NO_COLOR");
 	const char *term = getenv("TERM");
 
+	out = output_stream(&output);
+	if (!out)
+		return;
 	latency = info->options->latency ? latency_create() : NULL;
-	live = isatty(STDOUT_FILENO) && term && strcmp(term, "dumb");
+	live = isatty(fileno(out)) && term && strcmp(term, "dumb");
 	colour = live && !(no_color && *no_color);
 	if (info->options->shuffle)
-		printf("Shuffled with --shuffle=%u\n", info->options->seed);
+		fprintf(out, "Shuffled with --shuffle=%u\n", info->options->seed);
 	print_list(info);
-	return 0;
 }
 
 static void human_round(const struct run_info *info)
 {
+	if (output.path && info->round == 1)
+		start_report(info);
+	if (!out)
+		return;
 	erase_live_line();
 	if (info->options->repeat != 1)
-		printf("Round %u:\n", info->round);
+		fprintf(out, "Round %u:\n", info->round);
 }
 
 static void print_indented(const char *text)
@@ -80,7 +96,7 @@ static void print_indented(const char *text)
 	while (*text) {
 		size_t len = strcspn(text, "\n");
 
-		printf("    %.*s\n", (int)len, text);
+		fprintf(out, "    %.*s\n", (int)len, text);
 		text += len + (text[len] == '\n');
 	}
 }
@@ -90,14 +106,14 @@ static void print_subtest_name(const struct plan_item *item)
 	char number[32];
 
 	snprintf(number, sizeof(number), "%u/%u", item->test_number, item->subtest_number);
-	printf("#%-7s %s/%s:", number, item->test->name, item->subtest.name);
+	fprintf(out, "#%-7s %s/%s:", number, item->test->name, item->subtest.name);
 }
 
 static void print_guards(const struct plan_item *item)
 {
 	for (unsigned int i = 0; i < item->subtest.nr_guards; i++)
-		printf("    guards %s (\"%s\")\n", item->subtest.guards[i].commit,
-		       item->subtest.guards[i].subject);
+		fprintf(out, "    guards %s (\"%s\")\n", item->subtest.guards[i].commit,
+			item->subtest.guards[i].subject);
 }
 
 /* The reason is often the first line of the log; once is enough. */
@@ -110,22 +126,22 @@ static void print_reason(const struct result *r)
 static void print_fixes(const struct result *r)
 {
 	for (unsigned int i = 0; r->known[i]; i++)
-		printf("%s%s", i ? "; " : "", r->known[i]->fix);
+		fprintf(out, "%s%s", i ? "; " : "", r->known[i]->fix);
 }
 
 static void print_unknown(const struct result *r)
 {
 	if (!r->unknown)
 		return;
-	printf("    is listed as a known failure (fix: ");
+	fprintf(out, "    is listed as a known failure (fix: ");
 	print_fixes(r);
-	printf("), but without this: %s\n", r->unknown);
+	fprintf(out, "), but without this: %s\n", r->unknown);
 }
 
 static void print_delivery(const struct result *r)
 {
 	if (r->delivery)
-		delivery_print(r->delivery, stdout, "    ");
+		delivery_print(r->delivery, out, "    ");
 }
 
 static void print_failure(const struct plan_item *item, const struct result *r)
@@ -146,9 +162,9 @@ static void print_known(const struct plan_item *item, const struct result *r)
 {
 	print_failure(item, r);
 	for (unsigned int i = 0; r->known[i]; i++)
-		printf("    known: %s%s%s%s\n", r->known[i]->why,
-		       r->known[i]->fixed ? " (fixed in " : "", r->known[i]->fixed ?: "",
-		       r->known[i]->fixed ? ")" : "");
+		fprintf(out, "    known: %s%s%s%s\n", r->known[i]->why,
+			r->known[i]->fixed ? " (fixed in " : "", r->known[i]->fixed ?: "",
+			r->known[i]->fixed ? ")" : "");
 }
 
 static double longest_wakeup_ms(const struct result *r)
@@ -169,24 +185,24 @@ static void print_details(const struct result *r)
 	if (r->log)
 		print_indented(r->log);
 	print_delivery(r);
-	printf("    %u checks, %.1f ms", r->checks, (double)r->duration_ns / NSEC_PER_MSEC);
+	fprintf(out, "    %u checks, %.1f ms", r->checks, (double)r->duration_ns / NSEC_PER_MSEC);
 	if (r->nr_wakeups)
-		printf(", longest wake-up %.3f ms", longest_wakeup_ms(r));
-	putchar('\n');
+		fprintf(out, ", longest wake-up %.3f ms", longest_wakeup_ms(r));
+	fputc('\n', out);
 }
 
 /* What a verdict is not understood without. */
 static void print_remark(const struct result *r)
 {
 	if (r->verdict == VERDICT_SKIP && r->reason)
-		printf(" (%s)", r->reason);
+		fprintf(out, " (%s)", r->reason);
 	if (r->verdict == VERDICT_FAIL || !r->known)
 		return;
-	printf(r->verdict == VERDICT_PASS ? " (listed as a known failure: "
-	       : r->withheld		  ? " (not run; fix: "
-					  : " (fix: ");
+	fprintf(out, r->verdict == VERDICT_PASS ? " (listed as a known failure: "
+		     : r->withheld		? " (not run; fix: "
+						: " (fix: ");
 	print_fixes(r);
-	printf(r->verdict == VERDICT_PASS ? "; fixed here?)" : ")");
+	fprintf(out, r->verdict == VERDICT_PASS ? "; fixed here?)" : ")");
 }
 
 static void print_result(const struct run_info *info, const struct plan_item *item,
@@ -195,7 +211,7 @@ static void print_result(const struct run_info *info, const struct plan_item *it
 	print_subtest_name(item);
 	print_verdict(r->verdict);
 	print_remark(r);
-	putchar('\n');
+	fputc('\n', out);
 	if (r->verdict == VERDICT_FAIL)
 		print_failure(item, r);
 	else if (info->options->verbosity > 0 && r->verdict == VERDICT_XFAIL)
@@ -209,16 +225,18 @@ static void print_result(const struct run_info *info, const struct plan_item *it
 static void human_result(const struct run_info *info, const struct plan_item *item,
 			 const struct result *result)
 {
+	if (!out)
+		return;
 	erase_live_line();
 	print_result(info, item, result);
 	if (latency && latency_add(latency, result->wakeups, result->nr_wakeups))
-		printf("    no memory for its latencies\n");
+		fprintf(out, "    no memory for its latencies\n");
 	if (test_is_done(info->plan, item->test, info->round)) {
-		printf("#%-7u %s:", item->test_number, item->test->name);
+		fprintf(out, "#%-7u %s:", item->test_number, item->test->name);
 		print_verdict(test_verdict(info->plan, item->test));
-		putchar('\n');
+		fputc('\n', out);
 	}
-	fflush(stdout);
+	output_flush(&output, out);
 }
 
 /* The failed subtests as -n takes them: "1/36-37,73". */
@@ -236,7 +254,7 @@ static void print_failed_numbers(const struct plan *plan, const struct test *tes
 			continue;
 		}
 		if (first && (failed || i == plan->nr_items)) {
-			printf(first == last ? "%s%u" : "%s%u-%u", comma, first, last);
+			fprintf(out, first == last ? "%s%u" : "%s%u-%u", comma, first, last);
 			comma = ",";
 		}
 		if (failed)
@@ -248,22 +266,22 @@ static void print_rerun(const struct plan *plan)
 {
 	const struct test *last = NULL;
 
-	printf("\nOnly the failed ones again:");
+	fprintf(out, "\nOnly the failed ones again:");
 	for (unsigned int i = 0; i < plan->nr_items; i++) {
 		const struct plan_item *item = &plan->items[i];
 
 		if (item->result.verdict != VERDICT_FAIL || item->test == last)
 			continue;
 		last = item->test;
-		printf(" -n %u/", item->test_number);
+		fprintf(out, " -n %u/", item->test_number);
 		print_failed_numbers(plan, item->test);
 	}
-	putchar('\n');
+	fputc('\n', out);
 }
 
 static void print_failures_again(const struct run_info *info)
 {
-	printf("\nAll error logs:\n");
+	fprintf(out, "\nAll error logs:\n");
 	for (unsigned int i = 0; i < info->plan->nr_items; i++) {
 		const struct plan_item *item = &info->plan->items[i];
 
@@ -272,8 +290,8 @@ static void print_failures_again(const struct run_info *info)
 		print_subtest_name(item);
 		print_verdict(VERDICT_FAIL);
 		if (item->runs > 1)
-			printf(" (%u of %u runs)", item->failed_runs, item->runs);
-		putchar('\n');
+			fprintf(out, " (%u of %u runs)", item->failed_runs, item->runs);
+		fputc('\n', out);
 		print_failure(item, &item->result);
 	}
 	print_rerun(info->plan);
@@ -301,7 +319,7 @@ static void print_notes(const struct plan *plan)
 			char *line = strndup(notes, strcspn(notes, "\n"));
 
 			if (line && is_first_with(plan, i, line, strlen(line)))
-				printf("Note: %s\n", line);
+				fprintf(out, "Note: %s\n", line);
 			free(line);
 		}
 	}
@@ -314,55 +332,60 @@ static void print_passed_though_listed(const struct run_info *info)
 		const struct plan_item *item = &info->plan->items[i];
 
 		if (item->result.verdict == VERDICT_PASS && item->result.known)
-			printf("Passed, though %s lists it: %s/%s\n", info->expect->path,
-			       item->test->name, item->subtest.name);
+			fprintf(out, "Passed, though %s lists it: %s/%s\n", info->expect->path,
+				item->test->name, item->subtest.name);
 	}
 }
 
 static void print_summary(const struct summary *sum)
 {
-	printf("Summary: %u/%u PASSED, %u SKIPPED, %u FAILED", sum->passed_tests, sum->passed,
-	       sum->skipped, sum->failed_tests);
+	fprintf(out, "Summary: %u/%u PASSED, %u SKIPPED, %u FAILED", sum->passed_tests, sum->passed,
+		sum->skipped, sum->failed_tests);
 	if (sum->xfailed)
-		printf(", %u XFAIL", sum->xfailed);
+		fprintf(out, ", %u XFAIL", sum->xfailed);
 	if (sum->xpassed)
-		printf(", %u XPASS", sum->xpassed);
-	putchar('\n');
+		fprintf(out, ", %u XPASS", sum->xpassed);
+	fputc('\n', out);
 }
 
 static void print_latency(void)
 {
 	if (!latency)
 		return;
-	latency_print(latency, stdout);
+	latency_print(latency, out);
 	if (*trace_gaps())
-		printf("(%s)\n", trace_gaps());
+		fprintf(out, "(%s)\n", trace_gaps());
 	latency_free(latency);
 }
 
 static int human_end(const struct run_info *info)
 {
 	struct summary sum = summarize(info->plan);
+	int err;
 
+	if (!out)
+		return output.path ? -EIO : 0;
 	erase_live_line();
 	if (sum.failed)
 		print_failures_again(info);
 	print_notes(info->plan);
 	if (info->missing)
-		printf("%s", info->missing);
+		fprintf(out, "%s", info->missing);
 	if (info->kernel_log) {
-		printf("\nThe kernel complained while no subtest ran:\n");
+		fprintf(out, "\nThe kernel complained while no subtest ran:\n");
 		print_indented(info->kernel_log);
 	}
 	if (sum.not_run)
-		printf("%s: %u subtests have not run.\n",
-		       info->interrupted ? "Interrupted" : "Stopped", sum.not_run);
+		fprintf(out, "%s: %u subtests have not run.\n",
+			info->interrupted ? "Interrupted" : "Stopped", sum.not_run);
 	print_passed_though_listed(info);
 	print_latency();
 	if (info->options->bench)
-		bench_print(info->plan, stdout);
+		bench_print(info->plan, out);
 	print_summary(&sum);
-	return fflush(stdout) ? -errno : 0;
+	err = output_close_stream(&output, out);
+	output_end(&output);
+	return err;
 }
 
 static void human_progress(const struct run_info *info, unsigned int done, const char *running)
@@ -371,8 +394,8 @@ static void human_progress(const struct run_info *info, unsigned int done, const
 		return;
 	erase_live_line();
 	/* The length is bounded, since a wrapped line cannot be erased. */
-	printf("[%u/%u] %.60s", done, info->plan->nr_selected, running);
-	fflush(stdout);
+	fprintf(out, "[%u/%u] %.60s", done, info->plan->nr_selected, running);
+	output_flush(&output, out);
 	live_line = true;
 }
 

@@ -4,25 +4,22 @@
  * whole, so whoever reads it, after whatever happened to the runner, finds valid JSON.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "harness/delivery.h"
+#include "harness/json.h"
 #include "harness/latency.h"
+#include "harness/output.h"
 #include "harness/report.h"
 #include "network_helpers.h"
 
 /* Writing takes longer the more results there are; it may take this part of the time, no more. */
 #define WRITE_SHARE 10
 
-/* Both NULL where the target cannot be replaced: it gets the results at the end. */
-static char *final_path, *tmp_path;
+static struct output output;
 
 static uint64_t last_write_end, last_write_took;
 static bool pending; /* there are results that have not been written */
@@ -32,8 +29,7 @@ static double milliseconds(uint64_t ns)
 	return (double)ns / NSEC_PER_MSEC;
 }
 
-/* Logs hold what programs printed, and JSON only takes UTF-8. */
-static json_t *json_text(const char *text)
+json_t *json_text(const char *text)
 {
 	json_t *string = json_string(text ?: "");
 	char *ascii, *c;
@@ -136,7 +132,7 @@ static json_t *describe_wakeups(const struct result *r)
 	return wakeups;
 }
 
-static json_t *describe_subtest(const struct plan_item *item)
+json_t *json_describe_subtest(const struct plan_item *item, const struct result *r)
 {
 	static const char *const verdicts[] = {
 		[VERDICT_PASS] = "pass",
@@ -144,7 +140,6 @@ static json_t *describe_subtest(const struct plan_item *item)
 		[VERDICT_SKIP] = "skip",
 		[VERDICT_XFAIL] = "xfail",
 	};
-	const struct result *r = &item->result;
 	json_t *sub = json_object();
 
 	json_object_set_new(sub, "name", json_text(item->subtest.name));
@@ -198,19 +193,49 @@ static json_t *describe_test(const struct plan *plan, const struct plan_item *fi
 		const struct plan_item *item = &plan->items[i];
 
 		if (item->test == first->test && item->result.verdict != VERDICT_NONE)
-			json_array_append_new(subtests, describe_subtest(item));
+			json_array_append_new(subtests, json_describe_subtest(item, &item->result));
 	}
 	return json_pack("{s:s, s:i, s:s, s:b, s:o}", "name", first->test->name, "number",
 			 (int)first->test_number, "message", "", "failed", verdict == VERDICT_FAIL,
 			 "subtests", subtests);
 }
 
-static json_t *describe_run(const struct run_info *info)
+void json_describe_summary(json_t *root, const struct run_info *info)
 {
 	struct summary sum = summarize(info->plan);
-	json_t *results = json_array();
+	json_t *counts =
+		json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f}", "success",
+			  (int)sum.passed_tests, "success_subtest", (int)sum.passed, "skipped",
+			  (int)sum.skipped, "failed", (int)sum.failed_tests, "failed_subtest",
+			  (int)sum.failed, "xfail_subtest", (int)sum.xfailed, "xpass_subtest",
+			  (int)sum.xpassed, "not_run", (int)sum.not_run, "interrupted",
+			  info->interrupted, "duration_ms", milliseconds(info->duration_ns));
+
+	json_object_update(root, counts);
+	json_decref(counts);
+	if (info->missing)
+		json_object_set_new(root, "missing", json_text(info->missing));
+	if (info->kernel_log)
+		json_object_set_new(root, "kernel_log", json_text(info->kernel_log));
+}
+
+void json_describe_run(json_t *root, const struct run_info *info)
+{
+	json_object_set_new(root, "kernel", json_text(info->kernel));
+	json_object_set_new(root, "machine", json_text(info->machine));
+	json_object_set_new(root, "command_line", json_text(info->options->command_line));
+	if (info->expect)
+		json_object_set_new(root, "expect",
+				    info->expect->path ? json_text(info->expect->path)
+						       : json_null());
+	if (info->options->shuffle)
+		json_object_set_new(root, "seed", json_integer(info->options->seed));
+}
+
+json_t *json_describe(const struct run_info *info)
+{
+	json_t *results = json_array(), *root = json_object();
 	const struct test *last = NULL;
-	json_t *root;
 
 	for (unsigned int i = 0; i < info->plan->nr_items; i++) {
 		const struct plan_item *item = &info->plan->items[i];
@@ -221,122 +246,38 @@ static json_t *describe_run(const struct run_info *info)
 		if (test_verdict(info->plan, item->test) != VERDICT_NONE)
 			json_array_append_new(results, describe_test(info->plan, item));
 	}
-	root = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f}", "success",
-			 (int)sum.passed_tests, "success_subtest", (int)sum.passed, "skipped",
-			 (int)sum.skipped, "failed", (int)sum.failed_tests, "failed_subtest",
-			 (int)sum.failed, "xfail_subtest", (int)sum.xfailed, "xpass_subtest",
-			 (int)sum.xpassed, "not_run", (int)sum.not_run, "interrupted",
-			 info->interrupted, "duration_ms", milliseconds(info->duration_ns));
-	json_object_set_new(root, "kernel", json_text(info->kernel));
-	json_object_set_new(root, "command_line", json_text(info->options->command_line));
-	if (info->expect)
-		json_object_set_new(root, "expect",
-				    info->expect->path ? json_text(info->expect->path)
-						       : json_null());
-	if (info->options->shuffle)
-		json_object_set_new(root, "seed", json_integer(info->options->seed));
-	if (info->missing)
-		json_object_set_new(root, "missing", json_text(info->missing));
-	if (info->kernel_log)
-		json_object_set_new(root, "kernel_log", json_text(info->kernel_log));
+	json_describe_summary(root, info);
+	json_describe_run(root, info);
 	json_object_set_new(root, "results", results);
 	return root;
 }
 
-static int write_to(const char *path, int flags, json_t *root)
-{
-	int fd __auto_close = open(path, O_WRONLY | O_CLOEXEC | flags, 0666);
-
-	if (fd < 0)
-		return -errno;
-	errno = 0;
-	if (json_dumpfd(root, fd, JSON_INDENT(1)) || write(fd, "\n", 1) != 1)
-		return -(errno ?: EIO);
-	return 0;
-}
-
 static int write_results(const struct run_info *info)
 {
-	const char *path = info->options->json_path;
-	json_t *root = describe_run(info);
-	int err;
+	FILE *file = output_open(&output);
+	json_t *root;
 
-	if (!tmp_path) {
-		bool is_stdout = strcmp(path, "-") == 0;
-
-		err = is_stdout && json_dumpf(root, stdout, JSON_INDENT(1)) ? -EIO
-		      : is_stdout ? -(putchar('\n') == EOF)
-				  : write_to(path, 0, root);
-	} else {
-		err = write_to(tmp_path, O_CREAT | O_TRUNC, root);
-		if (!err && rename(tmp_path, final_path))
-			err = -errno;
-		if (err)
-			unlink(tmp_path);
-	}
+	if (!file)
+		return -EIO;
+	root = json_describe(info);
+	/* What goes wrong here is seen when the file is closed. */
+	errno = 0;
+	json_dumpf(root, file, JSON_INDENT(1));
+	fputc('\n', file);
 	json_decref(root);
-	if (err)
-		fprintf(stderr, "cannot write the results to %s: %s\n", path, strerror(-err));
-	return err;
-}
-
-/* Not a pipe, not a terminal. */
-static bool can_replace(const char *path)
-{
-	struct stat st;
-
-	return strcmp(path, "-") && (stat(path, &st) || S_ISREG(st.st_mode));
-}
-
-static bool is_directory(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-/* A link stays a link: it is what it points to that is replaced. */
-static int find_paths(const char *path)
-{
-	final_path = realpath(path, NULL) ?: strdup(path);
-	if (!final_path || asprintf(&tmp_path, "%s.tmp", final_path) < 0)
-		return -ENOMEM;
-	return 0;
-}
-
-/* Find out whether the results can be written, and leave those of an earlier run as they are. */
-static int try_path(const char *path)
-{
-	int fd __auto_close = -1;
-
-	if (strcmp(path, "-") == 0)
-		return 0;
-	if (!can_replace(path)) {
-		/* Opening could wait for the reader of a pipe. */
-		return is_directory(path) ? -EISDIR : access(path, W_OK) ? -errno : 0;
-	}
-	if (find_paths(path))
-		return -ENOMEM;
-	fd = open(tmp_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-	if (fd < 0)
-		return -errno;
-	return unlink(tmp_path) ? -errno : 0;
+	return output_close(&output, file);
 }
 
 static int json_begin(const struct run_info *info)
 {
-	const char *path = info->options->json_path;
-	int err = path ? try_path(path) : 0;
+	const char *path = info->options->output[FORMAT_JSON];
 
-	if (err)
-		fprintf(stderr, "%s: cannot write the results to %s: %s\n",
-			program_invocation_short_name, path, strerror(-err));
-	return err;
+	return path ? output_begin(&output, path) : 0;
 }
 
 static void json_round(const struct run_info *info)
 {
-	if (tmp_path && info->round == 1)
+	if (output.tmp_path && info->round == 1)
 		write_results(info);
 }
 
@@ -365,7 +306,7 @@ static void json_result(const struct run_info *info, const struct plan_item *ite
 {
 	(void)item;
 	(void)result;
-	pending = tmp_path != NULL;
+	pending = output.tmp_path != NULL;
 	write_pending(info);
 }
 
@@ -384,11 +325,9 @@ static int json_due_ms(void)
 
 static int json_end(const struct run_info *info)
 {
-	int err = info->options->json_path ? write_results(info) : 0;
+	int err = output.path ? write_results(info) : 0;
 
-	free(tmp_path);
-	free(final_path);
-	tmp_path = final_path = NULL;
+	output_end(&output);
 	return err;
 }
 

@@ -99,6 +99,7 @@ check_all() {
 	check "builds with clang" check_clang
 	suite "unit tests" .output/unit
 	suite "the harness" tests/harness.sh
+	suite "reports" tests/report.sh
 	suite "sockmap tests on this kernel" natively
 	suite "installation" tests/install.sh
 	suite "documentation" tests/docs.sh

@@ -1,0 +1,315 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Tests of the reports of .output/selftest_progs: against golden files, and as their readers see them.
+#
+#   tests/report.sh [FILTER...]    all, or those whose names contain one of the words
+#   tests/report.sh --golden       write tests/golden/ anew, to be looked at with git diff
+#
+# Needs root and BPF, as the subtests do. KTREE=DIR names a kernel tree, whose own parser then reads KTAP.
+set -u -o pipefail
+
+cd "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
+readonly SELF=$PWD/.output/selftest_progs GOLDEN=tests/golden
+passed=0 failed=0 skipped=0
+problems=() why_skip='' status=0
+
+[[ -x $SELF ]] || { echo "Bail out! $SELF is missing: make selftests"; exit 1; }
+((EUID == 0)) || { echo "Bail out! run it as root"; exit 1; }
+dir=$(mktemp -d "${TMPDIR:-/tmp}/report-test.XXXXXX") || exit 1
+trap 'rm -rf "$dir"' EXIT
+
+# ---- Reporting -----------------------------------------------------------------------------------
+
+problem() {
+	problems+=("$1")
+}
+
+selected() {
+	local word
+
+	((${#filter[@]})) || return 0
+	for word in "${filter[@]}"; do
+		[[ $1 == *"$word"* ]] && return 0
+	done
+	return 1
+}
+
+t() {
+	local name=$1 number
+
+	shift
+	selected "$name" || return 0
+	problems=() why_skip=''
+	"$@"
+	number=$((passed + failed + skipped + 1))
+	if ((${#problems[@]})); then
+		failed=$((failed + 1))
+		echo "not ok $number - $name"
+		printf '%s\n' "${problems[@]}" | head -n 40 | cut -c1-300 | sed 's/^/#   /'
+	elif [[ $why_skip ]]; then
+		skipped=$((skipped + 1))
+		echo "ok $number - $name # SKIP $why_skip"
+	else
+		passed=$((passed + 1))
+		echo "ok $number - $name"
+	fi
+}
+
+run() {
+	timeout -k 5 60 "$@" >"$dir/out" 2>"$dir/err" </dev/null
+	status=$?
+}
+
+want_status() {
+	((status == $1)) || problem "exit status: want $1, got $status: $(tail -n 2 "$dir/err" "$dir/out")"
+}
+
+want_in() {
+	grep -Eqe "$2" "$1" || problem "want /$2/, got: $(head -c 600 "$1")"
+}
+
+want_text() {
+	[[ $1 == "$2" ]] || problem "${3:-text}: want \"$1\", got \"$2\""
+}
+
+# want_python WHAT FILE...: the program on standard input is content with the files.
+want_python() {
+	python3 - "${@:2}" >"$dir/python" 2>&1 || problem "$1: $(tail -n 5 "$dir/python")"
+}
+
+# usage PATTERN OPTION...: it says what is wrong, in one line, and runs nothing.
+usage() {
+	local pattern=$1
+
+	shift
+	run "$SELF" "$@"
+	want_status 64
+	want_in "$dir/err" "$pattern"
+	want_text 1 "$(wc -l <"$dir/err")" "lines on standard error"
+	want_text '' "$(cat "$dir/out")" "standard output"
+}
+
+# ---- One run, in all formats ---------------------------------------------------------------------
+
+# All verdicts, dimensions, a guard, a note, and text that no format takes as it is.
+all_formats() {
+	cat >"$dir/expect" <<-'EOF'
+	fix: 123456789abc ("fails_bytes: Fix it")
+	why: it <goes> wrong
+	fail: misbehave/fails_bytes
+	EOF
+	run "$SELF" -a 'outcomes,behave,misbehave/skips,misbehave/fails*d,misbehave/fails_bytes,misbehave/notes' \
+		--expect "$dir/expect" "$@" -o "human:$dir/human" -o "json:$dir/json" -o "jsonl:$dir/jsonl" \
+		-o "ktap:$dir/ktap" -o "junit:$dir/junit"
+}
+
+main_run() {
+	[[ -e $dir/main ]] && return
+	all_formats
+	want_status 1
+	want_text '' "$(cat "$dir/out")" "standard output"
+	touch "$dir/main"
+}
+
+# What differs from run to run, from kernel to kernel, and with each line that is added to a test.
+normalized() {
+	sed -E -e 's/time="[0-9.]+"/time="T"/; s/("duration_ms": ?)[0-9.]+/\10/g' \
+		-e 's/(misbehave|outcomes)\.c:[0-9]+/\1.c:N/g; s/^(# kernel ).*/\1K/' \
+		-e 's/("kernel": ?|name="kernel" value=|"machine": ?|name="machine" value=)"[^"]*"/\1"K"/' \
+		-e 's|("command_line": ?)"[^"]*"|\1"C"|; s|(name="command_line" value=)"[^"]*"|\1"C"|' \
+		-e "s|$dir|DIR|g" -e 's/(no insert_unix_seqpacket) \([A-Z]+\)/\1 (E)/' "$1"
+}
+
+golden() {
+	main_run
+	normalized "$dir/$1" | diff "$GOLDEN/report.$1" - >"$dir/diff" || problem "$(cat "$dir/diff")"
+}
+
+write_golden() {
+	local format
+
+	mkdir -p "$GOLDEN"
+	main_run
+	for format in human json jsonl ktap junit; do
+		normalized "$dir/$format" >"$GOLDEN/report.$format"
+	done
+}
+
+ktap_for_kernel() {
+	if [[ ! -e ${KTREE:-}/tools/testing/kunit/kunit.py ]]; then
+		why_skip='KTREE names no kernel tree'
+		return
+	fi
+	main_run
+	run python3 "$KTREE/tools/testing/kunit/kunit.py" parse "$dir/ktap"
+	want_in "$dir/out" 'Ran 16 tests: passed: 12, failed: 2, skipped: 2$'
+}
+
+# KTAP's own rules: nested plans that hold, numbers from 1, no "#" but for directives.
+ktap_rules() {
+	main_run
+	want_python "KTAP" "$dir/ktap" <<-'PYTHON'
+	import re, sys
+	lines = [l for l in open(sys.argv[1], encoding="latin-1").read().split("\n")[:-1]]
+	assert lines[:2] == ["KTAP version 1", "1..3"], lines[:2]
+	plan, seen, tests = None, 0, 0
+	for l in lines[2:]:
+	    if re.match(r"(  )?# ?", l) or l.startswith("  #"): continue
+	    if l == "  KTAP version 1": assert plan is None; plan = 0; seen = 0; continue
+	    m = re.fullmatch(r"  1\.\.(\d+)", l)
+	    if m: plan = int(m[1]); continue
+	    m = re.fullmatch(r"(  )?(ok|not ok) (\d+) - ([^#]+?)( # (SKIP|XFAIL) .*)?", l)
+	    assert m, l
+	    if m[1]: seen += 1; assert int(m[3]) == seen, l
+	    else: tests += 1; assert int(m[3]) == tests and seen == plan, l; plan = None
+	assert tests == 3 and plan is None
+	PYTHON
+}
+
+junit_schema() {
+	main_run
+	run xmllint --noout --nonet --schema tests/junit.xsd "$dir/junit"
+	want_status 0
+	# The schema can say no.
+	sed 's/ failures="[0-9]*"//' "$dir/junit" >"$dir/bad"
+	run xmllint --noout --nonet --schema tests/junit.xsd "$dir/bad"
+	((status)) || problem "a report without failures= is valid"
+}
+
+junit_says() {
+	main_run
+	want_python "JUnit" "$dir/junit" <<-'PYTHON'
+	import sys, xml.etree.ElementTree as E
+	root = E.parse(sys.argv[1]).getroot()
+	cases = {c.get("classname") + "/" + c.get("name"): c for c in root.iter("testcase")}
+	assert len(cases) == int(root.get("tests")) == 16, len(cases)
+	assert len(list(root.iter("failure"))) == int(root.get("failures")) == 2
+	assert "one and two" in cases["misbehave/fails_guarded"].find("failure").get("message")
+	assert "guards 123456789abc" in cases["misbehave/fails_guarded"].find("failure").text
+	assert cases["misbehave/fails_bytes"].find("skipped").get("message") == "known failure: it <goes> wrong"
+	log = cases["outcomes/sockmap/sk_skb-ingress/udp4-udp4"].find("system-out").text
+	assert "? <b>&amp;</b> ]]> \" ' ? ??? \u00e9 # SKIP\n# Subtest: none\n</script>\n" in log, log
+	PYTHON
+}
+
+jsonl_says() {
+	main_run
+	want_python "JSON lines" "$dir/jsonl" "$dir/json" <<-'PYTHON'
+	import json, sys
+	events = [json.loads(l) for l in open(sys.argv[1])]
+	doc = json.load(open(sys.argv[2]))
+	assert [e["event"] for e in events] == ["begin"] + 16 * ["result"] + ["end"]
+	begin, end = events[0], events[-1]
+	assert begin["subtests"] == 16 and begin["tests"] == 3
+	results = events[1:-1]
+	subs = [dict(s, test=t["name"]) for t in doc["results"] for s in t["subtests"]]
+	for event, sub in zip(results, subs):
+	    assert sub.items() <= event.items(), (sub, event)
+	for events in (begin, end):
+	    for key, value in events.items():
+	        assert key in ("event", "tests", "subtests") or doc[key] == value, key
+	PYTHON
+}
+
+# Those that grow hold what has been; those that cannot are not there, not even from an earlier run.
+killed() {
+	local i
+
+	echo old >"$dir/k.junit"
+	"$SELF" -a behave,misbehave/sleeps -o "jsonl:$dir/k.jsonl" -o "ktap:$dir/k.ktap" \
+		-o "junit:$dir/k.junit" >/dev/null 2>&1 &
+	for ((i = 0; i < 200; i++)); do
+		grep -q fifth "$dir/k.jsonl" 2>/dev/null && break
+		sleep 0.05
+	done
+	kill -KILL $!
+	wait $! 2>/dev/null
+	want_python "JSON lines" "$dir/k.jsonl" <<-'PYTHON'
+	import json, sys
+	events = [json.loads(l) for l in open(sys.argv[1])]
+	assert [e.get("name") for e in events] == [None, "first", "second", "third part", "fourth part", "fifth"]
+	PYTHON
+	want_in "$dir/k.ktap" '^ok 1 - behave$'
+	want_in "$dir/k.ktap" '^1\.\.2$'
+	[[ ! -e $dir/k.junit ]] || problem "there is a JUnit report: $(head -n 1 "$dir/k.junit")"
+}
+
+# What has not run is missing in KTAP, where the plan shows it, and its test has not passed.
+stopped() {
+	run "$SELF" -a behave,misbehave/fails,misbehave/passes --until-fail --shuffle=1 --repeat 1 \
+		-o "ktap:$dir/s.ktap" -o "junit:$dir/s.junit"
+	want_status 1
+	want_in "$dir/s.ktap" '^# stopped: [1-9][0-9]* subtests have not run'
+	run xmllint --noout --nonet --schema tests/junit.xsd "$dir/s.junit"
+	want_status 0
+	want_in "$dir/s.junit" 'it has not run'
+}
+
+# Out of order and twice: KTAP is in the order of the plan all the same, each subtest once.
+ordered() {
+	main_run
+	mkdir "$dir/again"
+	cp "$dir/ktap" "$dir/again/"
+	all_formats --shuffle=7 --repeat 2 -j3
+	diff <(normalized "$dir/again/ktap") <(normalized "$dir/ktap") >"$dir/diff" ||
+		problem "$(cat "$dir/diff")"
+	want_text 32 "$(grep -c '"event":"result"' "$dir/jsonl")" "results"
+	rm "$dir/main"
+}
+
+on_stdout() {
+	run "$SELF" -a behave -o "$1"
+	want_status 0
+	want_text "$2" "$(head -n 1 "$dir/out" | cut -c1-${#2})" "first line"
+	grep -q '^#1/1 ' "$dir/out" && problem "the report for people is there as well"
+}
+
+full() {
+	run "$SELF" -a behave -o "$1:/dev/full"
+	want_status 3
+	want_in "$dir/err" '^cannot write the results to /dev/full: No space left'
+}
+
+keeps_old() {
+	echo old >"$dir/old"
+	run "$SELF" -a behave -o "$1:$dir/old" -o human:/nonexistent/file
+	want_status 64
+	want_text old "$(cat "$dir/old")" "the report of an earlier run"
+}
+
+if [[ ${1:-} == --golden ]]; then
+	filter=()
+	write_golden
+	exit
+fi
+filter=("$@")
+
+for format in human json jsonl ktap junit; do
+	t "-o $format: as in tests/golden" golden $format
+	t "-o $format: a full device" full $format
+	t "-o $format: an earlier report survives a usage error" keeps_old $format
+done
+t "-o ktap: plans, numbers and names" ktap_rules
+t "-o ktap: the kernel's parser reads it" ktap_for_kernel
+t "-o junit: valid" junit_schema
+t "-o junit: verdicts, reasons and odd text" junit_says
+t "-o jsonl: events with the keys of the JSON document" jsonl_says
+t "a killed runner leaves what is true" killed
+t "a run that stops" stopped
+t "a shuffled and repeated run" ordered
+t "-o ktap: instead of the report for people" on_stdout ktap 'KTAP version 1'
+t "-o junit: instead of the report for people" on_stdout junit '<?xml'
+t "-o jsonl: instead of the report for people" on_stdout jsonl '{"event":"begin"'
+t "-o json: instead of the report for people" on_stdout json '{'
+t "-o: no such format" usage 'no format "nope"' -o nope
+t "-o: no format" usage 'no format ""' -o :file
+t "-o: no file" usage 'which file' -o ktap:
+t "-o: two on standard output" usage 'standard output cannot hold two' -o ktap -o junit
+t "-o: two on standard output, -J" usage 'standard output cannot hold two' -o ktap -J -
+t "-o: two in a file" usage 'cannot hold two' -o "ktap:$dir/x" -o "junit:$dir/x"
+t "-o: the same twice" usage 'one ktap report is enough' -o ktap -o "ktap:$dir/x"
+t "-o: cannot be written" usage 'cannot write the results to /nonexistent/x' -o ktap:/nonexistent/x
+
+echo "reports: $passed passed, $failed failed, $skipped skipped"
+((failed == 0))
