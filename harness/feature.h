@@ -31,6 +31,7 @@ enum feature {
 	FEAT_QUERY,	    /* BPF_PROG_QUERY of a map */
 	FEAT_PARSER_LOOKS,  /* and does not touch: one that does is refused */
 	FEAT_PACKET_UPDATE, /* programs that see packets may update maps of sockets */
+	FEAT_ITERATOR,	    /* BPF iterators over maps of sockets */
 	NR_COMMON_FEATURES,
 
 	/* The others are about one kind of socket each, in the order of sock_kinds[]. */

@@ -202,6 +202,25 @@ static int probe_packet_update(const struct sock_kind *kind)
 	return prog_fd < 0 ? -errno : 0;
 }
 
+static int probe_iterator(const struct sock_kind *kind)
+{
+	static const struct bpf_insn insns[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_ITER);
+	int id = libbpf_find_vmlinux_btf_id("sockmap", BPF_TRACE_ITER);
+	int prog_fd __auto_close = -1;
+
+	(void)kind;
+	if (id < 0)
+		return id;
+	opts.attach_btf_id = id;
+	prog_fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "iterator", "GPL", insns, ARRAY_SIZE(insns),
+				&opts);
+	return prog_fd < 0 ? -errno : 0;
+}
+
 static int probe_socket(const struct sock_kind *kind)
 {
 	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
@@ -418,6 +437,10 @@ static const struct probe {
 	  .name = "packet_update",
 	  .try = probe_packet_update,
 	  .remedy = "a kernel that lets tc and XDP update maps of sockets (before Linux 7.3)" },
+	{ .feature = FEAT_ITERATOR,
+	  .name = "iterator",
+	  .try = probe_iterator,
+	  .remedy = "CONFIG_DEBUG_INFO_BTF (and Linux 5.10)" },
 	{ .feature = FEAT_SOCKET,
 	  .name = "socket",
 	  .try = probe_socket,
