@@ -7,13 +7,25 @@
 #   work      a scratch folder           archives  where packages go, and partial ones
 #   cache     the folder of both         arch      amd64 or arm64
 #   die       how to give up
+#
+# and has descriptor 8: what apt said.
 
 readonly NEIGHBOURS=(bullseye bookworm trixie)
 readonly KEYRINGS="/usr/share/keyrings/debian-archive-keyring"
 
+# Not a file in the cache, which can be out of room, and with no name that could be left behind.
+open_apt_log() {
+	local file
+
+	file=$(mktemp) || die "cannot write to ${TMPDIR:-/tmp}"
+	exec 8<>"$file"
+	rm -f "$file"
+}
+
 # The machine's settings (proxies, certificates), without its hooks and without indexes other than
 # those of packages. What is not signed is refused even if the machine puts up with it.
 write_apt_conf() {
+	open_apt_log
 	mkdir -p "$work/lists/partial" "$archives/partial" "$work/sources.list.d" ||
 		die "cannot write to $cache"
 	{
@@ -90,7 +102,7 @@ write_sources() {
 # A suite that has gone or has expired is an error to apt and no loss to us: the others are there.
 update_lists() {
 	write_sources "$1"
-	apt_own apt-get -q update >"$work/update.log" 2>&1
+	apt_own apt-get -q update >&8 2>&1
 	return 0
 }
 

@@ -101,7 +101,7 @@ find_package() {
 			sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1
 		return
 	fi
-	apt_own apt-cache pkgnames linux-image- 2>>"$work/update.log" |
+	apt_own apt-cache pkgnames linux-image- 2>&8 |
 		sed -n 's/^linux-image-\([0-9].*\)$/\1/p' | grep -E "$release_re" | sort -rV |
 		while read -r release; do
 			# A name that is only mentioned by others has no version to download.
@@ -243,9 +243,9 @@ fetch() {
 			note "not found in the archive; using $release, which is here"
 			answer "$cache/$release"
 		fi
-		! grep -q 'No space left' "$work/update.log" || die "no space left in $cache"
+		! grep -q 'No space left' /dev/fd/8 || die "no space left in $cache"
 		compgen -G "$work/lists/*Packages*" >/dev/null ||
-			die "the archive cannot be reached: $(grep -m 1 '^[EW]:' "$work/update.log")"
+			die "the archive cannot be reached: $(grep -m 1 '^[EW]:' /dev/fd/8)"
 		die "no cloud-$arch kernel matches \"$pattern\" in the archive"
 	fi
 	release=${package#linux-image-}
