@@ -63,12 +63,12 @@ check() {
 
 # ---- The archive ---------------------------------------------------------------------------------
 
-# GETs with ranges, also as a proxy for everybody; those of packages are logged. While "stall" exists, a package comes only to its half,
-# and FIFO "stalled" tells when.
+# GETs with ranges, also as a proxy for everybody; those of packages are logged. While "stall" exists,
+# a package comes only to its half, and FIFO "stalled" tells when.
 start_server() {
 	mkfifo "$dir/stalled" "$dir/port"
-	python3 - "$dir" >"$dir/server.log" 2>&1 <<-'PYTHON' &
-	import http.server, os, sys, urllib.parse
+	python3 - "$dir" >>"$dir/server.log" 2>&1 <<-'PYTHON' &
+	import contextlib, http.server, os, sys, urllib.parse
 	top = sys.argv[1]
 	class Handler(http.server.BaseHTTPRequestHandler):
 	    def do_GET(self):
@@ -89,7 +89,8 @@ start_server() {
 	            self.wfile.write(data[start:len(data) // 2])
 	            with open(top + "/stalled", "w") as fifo:
 	                fifo.write("now\n")
-	            self.rfile.read()
+	            with contextlib.suppress(ConnectionResetError):
+	                self.rfile.read()
 	        else:
 	            self.wfile.write(data[start:])
 	    def log_message(self, *args):
@@ -237,6 +238,15 @@ test_refused() {
 # ---- What must go on -----------------------------------------------------------------------------
 
 # Kills the script, and nothing but the script, when half of a package has come.
+# What the server has sent may still be under way to the file.
+beginning_is_there() {
+	local until=$((SECONDS + 20))
+
+	until [[ -s $(compgen -G "$dir/cache/archives/*.deb") ]] || ((SECONDS > until)); do
+		sleep 0.01
+	done
+}
+
 kill_midway() {
 	local pid
 
@@ -245,6 +255,7 @@ kill_midway() {
 	"$dir/vm/fetch-kernel.sh" 9.9 "$dir/cache" >"$dir/killed" 2>&1 &
 	pid=$!
 	read -r -t 20 <>"$dir/stalled"
+	beginning_is_there
 	kill -KILL "$pid"
 	wait "$pid"
 	rm "$dir/stall"
