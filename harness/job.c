@@ -202,21 +202,22 @@ static char *judge_leftovers(const struct job *job)
 }
 
 /* also: what it left behind, when the reason is another one */
-static char *find_failure(const struct job *job, char **also)
+static char *find_failure(const struct job *job, char **also, bool *leaked)
 {
 	const struct child_page *page = job->page;
 	unsigned int failed = atomic_load(&page->failed);
-	char *reason = judge_end(job);
+	char *reason = judge_end(job), *leftovers;
 
 	if (reason)
 		return reason;
+	leftovers = judge_leftovers(job);
+	*leaked = leftovers;
 	if (failed) {
-		*also = judge_leftovers(job);
+		*also = leftovers;
 		return format("%s", page->reason);
 	}
-	reason = judge_leftovers(job);
-	if (reason)
-		return reason;
+	if (leftovers)
+		return leftovers;
 	if (job->kernel_log)
 		return format("the kernel complained: %.*s", (int)strcspn(job->kernel_log, "\n"),
 			      job->kernel_log);
@@ -296,7 +297,7 @@ struct result job_judge(const struct job *job)
 
 	copy_wakeups(job, &result);
 	result.bench = job->page->bench;
-	result.reason = find_failure(job, &result.also);
+	result.reason = find_failure(job, &result.also, &result.leaked);
 	append_backtrace(job);
 	result.log = read_log(job);
 	result.verdict = VERDICT_PASS;

@@ -62,6 +62,8 @@ static void count_test(struct summary *sum, const struct plan *plan, const struc
 
 static void count_subtest(struct summary *sum, const struct result *result)
 {
+	sum->splats += result->kernel_log != NULL;
+	sum->leaks += result->leaked;
 	switch (result->verdict) {
 	case VERDICT_PASS:
 		sum->passed++;

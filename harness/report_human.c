@@ -348,6 +348,12 @@ static void print_summary(const struct summary *sum)
 	fputc('\n', out);
 }
 
+static void print_count(unsigned int n, const char *what)
+{
+	if (n)
+		printf("%u subtest%s %s.\n", n, n == 1 ? "" : "s", what);
+}
+
 static void print_latency(void)
 {
 	if (!latency)
@@ -379,6 +385,8 @@ static int human_end(const struct run_info *info)
 		fprintf(out, "%s: %u subtests have not run.\n",
 			info->interrupted ? "Interrupted" : "Stopped", sum.not_run);
 	print_passed_though_listed(info);
+	print_count(sum.splats, "made the kernel complain");
+	print_count(sum.leaks, "left something behind");
 	print_latency();
 	if (info->options->bench)
 		bench_print(info->plan, out);

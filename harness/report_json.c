@@ -213,6 +213,8 @@ void json_describe_summary(json_t *root, const struct run_info *info)
 
 	json_object_update(root, counts);
 	json_decref(counts);
+	json_object_set_new(root, "splats", json_integer(sum.splats));
+	json_object_set_new(root, "leaks", json_integer(sum.leaks));
 	if (info->missing)
 		json_object_set_new(root, "missing", json_text(info->missing));
 	if (info->kernel_log)
