@@ -134,8 +134,8 @@ static bool check_walk(const struct map_env *env, struct walk *w, int from, int 
 			return false;
 		seen[records[i].key]++;
 		ok &= CHECK_EQ(records[i].has_socket, index_of(records[i].key) >= from,
-			       "whether there is a socket at key %u", records[i].key) &
-		      CHECK_EQ(records[i].error, 0, "copy of the socket at key %u", records[i].key);
+			       "whether there is a socket at key %u", records[i].key);
+		ok &= CHECK_EQ(records[i].error, 0, "copy of the socket at key %u", records[i].key);
 	}
 	for (unsigned int key = 0; ok && key < ITER_ENTRIES; key++)
 		ok &= CHECK_EQ(seen[key], !is_hash(env) || index_of(key) >= from,
