@@ -24,6 +24,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <bpf/libbpf.h>
 
@@ -86,11 +87,19 @@ static bool check_unseen(int from, int to, size_t len)
 	return check_send(from, &m, "ordinary send") && check_arrives(to, &m, "ordinary data");
 }
 
-/* AF_VSOCK learned of FIONREAD in 6.17. */
+/*
+ * AF_VSOCK learned of FIONREAD in 6.17. The kernel's worker may hold on to what a socket was in the
+ * map until it has ended its round, and the socket answers as one in a map until then.
+ */
 static bool check_fionread(const struct sock_pair *pair, int fd, int want)
 {
-	return pair->kind->family == AF_VSOCK ||
-	       CHECK_EQ(bytes_readable(fd), want, "FIONREAD outside of the map");
+	uint64_t deadline = now_ns() + patience_ms() * NSEC_PER_MSEC;
+
+	if (pair->kind->family == AF_VSOCK)
+		return true;
+	while (bytes_readable(fd) != want && now_ns() < deadline)
+		usleep(100);
+	return CHECK_EQ(bytes_readable(fd), want, "FIONREAD outside of the map");
 }
 
 /* The same between sockets that are in no map. */
