@@ -123,8 +123,8 @@ step() {
 	local name=$1 commit=$2 want=$3 pattern=$4 got why=''
 
 	git checkout -q --detach "$(git log --format=%h --grep="^$commit\$" -1 last)" || exit 1
-	"$dir/sockmap-tests/vmtest.sh" --build --bisect -k . -o "$dir/step" "${@:5}" -- -n 1/18 \
-		>"$dir/log" 2>&1
+	"$dir/sockmap-tests/vmtest.sh" --build --bisect -k . -o "$dir/step" "${@:5}" -- \
+		-a 'sockmap_listen/sockmap IPv4 UDP test_insert_opened' >"$dir/log" 2>&1
 	got=$?
 	((got == want)) || why="exit status $got, not $want"
 	[[ ! $pattern ]] || grep -qE -- "$pattern" "$dir/log" || why+="${why:+; }no \"$pattern\" in the output"
