@@ -52,6 +52,11 @@ static inline bool keeps_boundaries(const struct sock_kind *kind)
 	return kind->type != SOCK_STREAM;
 }
 
+static inline bool is_tcp(const struct sock_kind *kind)
+{
+	return kind->type == SOCK_STREAM && (kind->family == AF_INET || kind->family == AF_INET6);
+}
+
 /* ---- Making sockets -------------------------------------------------------------------------- */
 
 /* A new socket, neither bound nor connected. The descriptor, or -errno. */

@@ -258,16 +258,10 @@ static const struct {
 	{ "tcp4", "unix_stream" },
 };
 
-static bool is_tcp(const char *name)
-{
-	const struct sock_kind *kind = sock_kind(name);
-
-	return kind->family != AF_UNIX && kind->type == SOCK_STREAM;
-}
-
 static bool fits(const struct path *path, unsigned int k)
 {
-	return path->hook == HOOK_SKB_VERDICT || (is_tcp(kinds[k].in) && is_tcp(kinds[k].out));
+	return path->hook == HOOK_SKB_VERDICT ||
+	       (is_tcp(sock_kind(kinds[k].in)) && is_tcp(sock_kind(kinds[k].out)));
 }
 
 static bool find_row(unsigned int i, const struct path **path, struct redirect *r,

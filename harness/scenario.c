@@ -28,11 +28,6 @@ const struct scenario *this_scenario(void)
 	return current;
 }
 
-static bool is_tcp(const struct sock_kind *kind)
-{
-	return kind->type == SOCK_STREAM && (kind->family == AF_INET || kind->family == AF_INET6);
-}
-
 /*
  * Programs of other types than sk_skb without a parser are for TCP, here at both ends. Nothing can
  * be redirected to the ingress of AF_VSOCK. What is passed goes nowhere else: one case is enough
