@@ -221,6 +221,18 @@ static int probe_iterator(const struct sock_kind *kind)
 	return prog_fd < 0 ? -errno : 0;
 }
 
+static int probe_may_crash(const struct sock_kind *kind)
+{
+	(void)kind;
+	return getenv("MAY_CRASH") ? 0 : -EPERM;
+}
+
+static int probe_known_races(const struct sock_kind *kind)
+{
+	(void)kind;
+	return getenv("KNOWN_RACES") ? 0 : -EPERM;
+}
+
 static int probe_socket(const struct sock_kind *kind)
 {
 	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
@@ -441,6 +453,14 @@ static const struct probe {
 	  .name = "iterator",
 	  .try = probe_iterator,
 	  .remedy = "CONFIG_DEBUG_INFO_BTF (and Linux 5.10)" },
+	{ .feature = FEAT_MAY_CRASH,
+	  .name = "may_crash",
+	  .try = probe_may_crash,
+	  .remedy = "a machine that may crash: vmtest.sh, or MAY_CRASH=1 in the environment" },
+	{ .feature = FEAT_KNOWN_RACES,
+	  .name = "known_races",
+	  .try = probe_known_races,
+	  .remedy = "KNOWN_RACES=1 in the environment, and patience: kernels warn of them" },
 	{ .feature = FEAT_SOCKET,
 	  .name = "socket",
 	  .try = probe_socket,
