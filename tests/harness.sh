@@ -922,6 +922,62 @@ bench() {
 	want_status 2
 }
 
+# ---- Splats --------------------------------------------------------------------------------------
+
+# splats ARG...: with a tag of its own, since the log is that of the whole machine.
+splats() {
+	if ! { : >/dev/kmsg; } 2>/dev/null; then
+		why_skip='needs to write to /dev/kmsg'
+		return 1
+	fi
+	SPLATS=$dir/meet KMSG_TAG="harness-test $$: " run "$dir/selftest_progs" -J "$dir/splats.json" "$@"
+}
+
+want_complaint() {
+	report_of "$dir/out" splats/complains >"$dir/report"
+	want_in "$dir/report" 'splats/complains:FAIL'
+	want_in "$dir/report" '^    the kernel complained: WARNING: CPU: 1 PID: 8 at net/core/skmsg'
+	want_in "$dir/report" '^    ---\[ end trace'
+}
+
+splat_alone() {
+	splats -a splats/complains,splats/quiet || return
+	want_status 1
+	want_complaint
+	want_in "$dir/out" 'splats/quiet:OK'
+	want_in "$dir/out" '^1 subtest made the kernel complain\.$'
+	valid_json "$dir/splats.json" || return
+	want_text 'True False' "$(json_get "$dir/splats.json" \
+		"'{} {}'.format(*('sk_psock_destroy' in s.get('kernel_log', '') for s in m.values()))")" \
+		"kernel_log"
+	want_text 1 "$(json_get "$dir/splats.json" "r['splats']")" "count"
+}
+
+# Two run side by side, and each may be the one that did it: on its own, one does it again.
+splat_suspects() {
+	mkfifo "$dir/meet"
+	splats -j2 -a splats/complains,splats/quiet || return
+	want_status 1
+	want_complaint
+	want_in "$dir/out" 'splats/quiet:OK'
+	want_in "$dir/out" '^1 subtest made the kernel complain\.$'
+	want_text '' "$(find "$dir/meet" 2>/dev/null)" "FIFO, that shows whether they ran side by side"
+}
+
+splat_once() {
+	local name
+
+	mkfifo "$dir/meet"
+	splats -j2 -a splats/complains_once,splats/quiet || return
+	want_status 1
+	for name in complains_once quiet; do
+		report_of "$dir/out" "splats/$name" >"$dir/report"
+		want_in "$dir/report" "splats/$name:FAIL"
+		want_in "$dir/report" ' while this and other subtests ran; none of them repeats it'
+	done
+	want_in "$dir/out" '^2 subtests made the kernel complain\.$'
+}
+
 # ---- All of them ---------------------------------------------------------------------------------
 
 can_run=0 long_pid=''
@@ -1040,6 +1096,10 @@ root_t "the second run does not change the verdict" traced_again
 root_t "a failure that is being traced survives an interrupt" traced_interrupted
 root_t "--latency" latency
 root_t "--bench" bench
+
+root_t "a splat: of the only one that runs" splat_alone
+root_t "a splat: of one of several" splat_suspects
+root_t "a splat: that none of them repeats" splat_once
 
 root_t "-J in a directory that is missing" json_unwritable "$dir/missing/results.json"
 root_t "-J with a directory" json_unwritable "$dir"

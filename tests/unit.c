@@ -624,6 +624,22 @@ static void test_splat_user(void)
 	want_splat(records, NULL);
 }
 
+static void test_splat_tag(void)
+{
+	static const char *const records[] = {
+		"12,101,2001,-;BUG: written by a program\n",
+		"12,102,2002,-;tag: BUG: written for a test\n",
+		NULL,
+	};
+
+	setenv("KMSG_TAG", "tag: ", 1);
+	want_splat(records, "BUG: written for a test\n");
+	setenv("KMSG_TAG", "", 1);
+	want_splat(records, NULL);
+	unsetenv("KMSG_TAG");
+	want_splat(records, NULL);
+}
+
 static void test_splat_text(void)
 {
 	static const char *const records[] = {
@@ -1657,6 +1673,7 @@ static const struct {
 	{ "splat_matches()", test_splat_matches },
 	{ "splat_read(): a quiet kernel", test_splat_quiet },
 	{ "splat_read(): records of user space do not count", test_splat_user },
+	{ "splat_read(): KMSG_TAG", test_splat_tag },
 	{ "splat_read(): the text from the first splat on", test_splat_text },
 	{ "splat_read(): later splats are counted", test_splat_more },
 	{ "splat_read(): a long splat is cut", test_splat_long },
