@@ -16,7 +16,7 @@ struct run_info {
 	char kernel[128];	     /* release */
 	char machine[65];	     /* architecture */
 	const char *missing; /* required features that the kernel lacks, a line each; NULL: none */
-	char *kernel_log;    /* a splat that came while no subtest ran; NULL: none */
+	char *kernel_log;    /* a splat that no subtest has caused; NULL: none */
 	bool interrupted;
 	unsigned int round; /* of --repeat, from 1 */
 	uint64_t duration_ns;

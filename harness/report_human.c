@@ -378,7 +378,7 @@ static int human_end(const struct run_info *info)
 	if (info->missing)
 		fprintf(out, "%s", info->missing);
 	if (info->kernel_log) {
-		fprintf(out, "\nThe kernel complained while no subtest ran:\n");
+		fprintf(out, "\nThe kernel complained, but not about what a subtest did:\n");
 		print_indented(info->kernel_log);
 	}
 	if (sum.not_run)

@@ -249,9 +249,10 @@ static void put_run(FILE *out, const struct run_info *info)
 	fputs(" <testsuite name=\"run\" tests=\"1\" failures=\"1\" errors=\"0\" skipped=\"0\" time=\"0\">\n"
 	      "  <testcase classname=\"run\" name=\"run\" time=\"0\">\n   <failure type=\"FAIL\"",
 	      out);
-	put_message(out, info->interrupted  ? "interrupted"
-			 : info->kernel_log ? "the kernel complained while no subtest ran"
-					    : info->missing);
+	put_message(out, info->interrupted ? "interrupted"
+			 : info->kernel_log
+				 ? "the kernel complained, but not about what a subtest did"
+				 : info->missing);
 	fputc('>', out);
 	put_block(out, info->missing);
 	put_block(out, info->kernel_log);

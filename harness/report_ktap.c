@@ -168,7 +168,7 @@ static void put_remarks(const struct run_info *info, unsigned int not_run)
 	if (info->missing)
 		fprintf(out, "# %s", info->missing);
 	if (info->kernel_log)
-		fprintf(out, "# the kernel complained while no subtest ran:\n");
+		fprintf(out, "# the kernel complained, but not about what a subtest did:\n");
 	put_diagnostics(info->kernel_log);
 	if (not_run)
 		fprintf(out, "# %s: %u subtests have not run\n",

@@ -412,11 +412,12 @@ static void add_splat(char **all, const char *splat)
 /* What the kernel has said since the last look, and who can have made it say that. */
 static void attribute_splat(struct runner *r, char *splat)
 {
+	bool foreign = splat_is_foreign(splat);
 	unsigned int nr = 0;
 
 	for (unsigned int i = 0; i < r->nr_slots; i++)
-		nr += is_active(&r->slots[i]);
-	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		nr += !foreign && is_active(&r->slots[i]);
+	for (unsigned int i = 0; i < r->nr_slots && nr; i++) {
 		struct slot *slot = &r->slots[i];
 
 		if (!is_active(slot))

@@ -30,6 +30,16 @@ bool splat_all_known(const char *text, bool (*known)(const char *message, void *
  */
 void splat_mark(const char *what, const char *test, const char *subtest);
 
+/* harness/splat_foreign.c: what no subtest is to blame for. */
+
+/*
+ * Whether a text of splat_read() is only about a driver that has nothing to do with the network: all
+ * of its splats are warnings in the source of drivers, and no function of sockets, the network or
+ * BPF is on a stack. Anything else, such as memory that is not as it should be, may be due to any
+ * part of the kernel, wherever it is found.
+ */
+bool splat_is_foreign(const char *text);
+
 /* harness/splat.c: the patterns, which need no kernel. */
 
 /* Whether one message, without its time stamp, is a splat. */

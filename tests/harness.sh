@@ -978,6 +978,17 @@ splat_once() {
 	want_in "$dir/out" '^2 subtests made the kernel complain\.$'
 }
 
+# The run has failed, but no subtest has.
+splat_foreign() {
+	splats -a splats/stands_by || return
+	want_status 1
+	want_in "$dir/out" 'splats/stands_by:OK'
+	want_in "$dir/out" '^The kernel complained, but not about what a subtest did:$'
+	want_in "$dir/out" '^    WARNING: CPU: 1 PID: 8 at drivers/gpu/drm/drm_fence'
+	want_in "$dir/out" '^Summary: 1/1 PASSED, 0 SKIPPED, 0 FAILED$'
+	want_not_in "$dir/out" 'made the kernel complain'
+}
+
 # ---- All of them ---------------------------------------------------------------------------------
 
 can_run=0 long_pid=''
@@ -1100,6 +1111,7 @@ root_t "--bench" bench
 root_t "a splat: of the only one that runs" splat_alone
 root_t "a splat: of one of several" splat_suspects
 root_t "a splat: that none of them repeats" splat_once
+root_t "a splat: of a driver that has nothing to do with it" splat_foreign
 
 root_t "-J in a directory that is missing" json_unwritable "$dir/missing/results.json"
 root_t "-J with a directory" json_unwritable "$dir"

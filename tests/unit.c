@@ -784,6 +784,69 @@ static void test_splat_all_known(void)
 		     "want it to be %s: %s", rows[i].known ? "known" : "unknown", rows[i].text);
 }
 
+#define TRACE(function)                                                                     \
+	"\nModules linked in: vsock tcp_diag\nRIP: 0010:drm_x+0x1/0x2 [drm]\nCall Trace:\n" \
+	" " function "+0x1b/0x40\n ? irq_exit_rcu+0x1/0x2\n---[ end trace 0 ]---\n"
+
+#define DRIVER "WARNING: CPU: 3 PID: 77 at drivers/gpu/drm/x.c:12 drm_x+0x1/0x2 [drm]"
+
+static void test_splat_is_foreign(void)
+{
+	static const char old[] = DRIVER;
+	static const char new[] =
+		"WARNING: drivers/gpu/drm/x.c:12 at drm_x+0x1/0x2 [drm], CPU#3: a/7";
+	static const struct {
+		const char *heading, *function;
+		bool foreign;
+	} rows[] = {
+		{ old, "worker_thread", true },
+		{ new, "worker_thread", true },
+		{ "WARNING: CPU: 3 PID: 77 at /build/linux/sound/core/x.c:12 x+0x1/0x2", "x",
+		  true },
+		/* What it interrupted need not have to do with it, but may. */
+		{ old, "tcp_sendmsg_locked", false },
+		{ old, "bpf_prog_7a9c_F.verdict", false },
+		{ new, "__napi_poll", false },
+		{ new, "sk_psock_backlog", false },
+		{ new, "unix_stream_read_generic", false },
+		{ new, "__sys_sendto", false },
+		{ new, "unixoid_skip_blocksk", true },
+		{ "WARNING: CPU: 3 PID: 77 at net/core/skmsg.c:1 x+0x1/0x2", "x", false },
+		{ "WARNING: CPU: 3 PID: 77 at drivers/net/veth.c:1 x+0x1/0x2", "x", false },
+		{ "WARNING: CPU: 3 PID: 77 at kernel/workqueue.c:1 x+0x1/0x2", "x", false },
+		{ "WARNING: CPU: 3 PID: 77 at mm/slub.c:1 at drivers/x.c:1 x", "x", false },
+		{ "WARNING: possible recursive locking detected", "drm_lock", false },
+		{ "BUG: KASAN: use-after-free in drm_x+0x1/0x2", "drm_x", false },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		char text[512];
+
+		snprintf(text, sizeof(text), "%s" TRACE("%s"), rows[i].heading, rows[i].function);
+		want(splat_is_foreign(text) == rows[i].foreign, "want it to be %s: %s",
+		     rows[i].foreign ? "foreign" : "suspicious", text);
+	}
+}
+
+static void test_several_are_foreign(void)
+{
+	static const struct {
+		const char *text;
+		bool foreign;
+	} rows[] = {
+		{ DRIVER TRACE("x") "\n" DRIVER TRACE("x"), true },
+		{ DRIVER TRACE("x") "[and 1 more]\n" DRIVER "\n", true },
+		{ DRIVER TRACE("x") "[and 1 more]\n" DRIVER "\n[not all of them fit]\n", false },
+		{ DRIVER TRACE("x") "[and 1 more]\nBUG: Bad page state\n", false },
+		{ DRIVER TRACE("x") "\nBUG: Bad page state\n", false },
+		{ DRIVER TRACE("x") "\n" DRIVER TRACE("tcp_poll"), false },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++)
+		want(splat_is_foreign(rows[i].text) == rows[i].foreign, "want them to be %s: %s",
+		     rows[i].foreign ? "foreign" : "suspicious", rows[i].text);
+}
+
 #define LONG_MESSAGE 400
 
 static void want_others(unsigned int nr, bool known)
@@ -1674,6 +1737,8 @@ static const struct {
 	{ "splat_read(): a quiet kernel", test_splat_quiet },
 	{ "splat_read(): records of user space do not count", test_splat_user },
 	{ "splat_read(): KMSG_TAG", test_splat_tag },
+	{ "splat_is_foreign()", test_splat_is_foreign },
+	{ "splat_is_foreign(): several", test_several_are_foreign },
 	{ "splat_read(): the text from the first splat on", test_splat_text },
 	{ "splat_read(): later splats are counted", test_splat_more },
 	{ "splat_read(): a long splat is cut", test_splat_long },

@@ -31,6 +31,17 @@ static void complain(void)
 	write_line("---[ end trace 0000000000000000 ]---");
 }
 
+/* Of a driver, that happens to see a problem of its own now. */
+static void stands_by(void)
+{
+	write_line(
+		"WARNING: CPU: 1 PID: 8 at drivers/gpu/drm/drm_fence.c:1 drm_wait+0x1/0x2 [drm]");
+	write_line("CPU: 1 PID: 8 Comm: Xorg Not tainted");
+	write_line("Call Trace:");
+	write_line(" drm_ioctl+0x3/0x4 [drm]");
+	write_line("---[ end trace 0000000000000000 ]---");
+}
+
 /*
  * Wait for the other one of two subtests that run side by side: the FIFO, or -1 in a later run, of
  * one of them on its own. The reader is the one that removes it.
@@ -85,6 +96,7 @@ static const struct {
 	{ "complains", complains },
 	{ "complains_once", complains_once },
 	{ "quiet", quiet },
+	{ "stands_by", stands_by },
 };
 
 static bool describe(unsigned int i, struct subtest *sub)
