@@ -57,9 +57,12 @@ all: $(PROGRAMS)
 test_progs: $(OUT)/test_progs
 	$(Q)ln -sfn $< $@
 
+# What a test sends is a part of its timeline (harness/timeline.c).
+WRAP	:= -Wl,--wrap=send -Wl,--wrap=sendmsg -Wl,--wrap=sendfile -Wl,--wrap=splice
+
 $(OUT)/test_progs: $(OBJS) | $(OUT)/libeu.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(WRAP) $^ $(LDLIBS) -o $@
 
 $(OUT)/libeu.a: $(OUT)/compat/libeu.o
 	$(Q)ar rcs $@ $<
@@ -78,7 +81,7 @@ $(OUT)/unit: $(UNIT_OBJS)
 
 $(OUT)/selftest_progs: $(filter-out $(OUT)/prog_tests/%,$(OBJS)) $(CASE_OBJS) | $(OUT)/libeu.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(WRAP) $^ $(LDLIBS) -o $@
 
 $(OUT)/%.o: %.c Makefile | $(SKELS)
 	$(call say,CC,$@)

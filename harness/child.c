@@ -71,7 +71,9 @@ void child_record_observed(const char *word)
 
 void child_record_send(void)
 {
-	atomic_store(&self.page->sent, true);
+	/* The runner sends, too: to the kernel. */
+	if (self.page)
+		atomic_store(&self.page->sent, true);
 }
 
 void child_record_bench(const struct bench *bench)

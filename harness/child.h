@@ -34,7 +34,7 @@ struct child_page {
 	atomic_uint failed;
 	atomic_bool finished; /* run() returned, in the child itself */
 	atomic_bool skipped;
-	atomic_bool sent; /* anything, with what harness/traffic.h has for it */
+	atomic_bool sent; /* anything, on any socket */
 	atomic_bool has_reason;
 	char reason[CHILD_TEXT_MAX];	  /* of the first failed check */
 	char skip_reason[CHILD_TEXT_MAX]; /* of skip() */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The subtest's own part of its timeline: what it sends, reads and waits for. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -54,6 +56,56 @@ void timeline_record(enum timeline_point point, int fd, int64_t value, uint64_t 
 	e->more = more;
 	/* Not to be noticed where it is called between a system call and the look at its error. */
 	errno = err;
+}
+
+/*
+ * The linker (--wrap) puts these in the place of the system calls' functions, in whatever file they
+ * are called. So no test can send what its timeline does not show.
+ */
+ssize_t __real_send(int fd, const void *buf, size_t len, int flags);
+ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags);
+ssize_t __real_sendmsg(int fd, const struct msghdr *msg, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags);
+ssize_t __real_sendfile(int out, int in, off_t *offset, size_t len);
+ssize_t __wrap_sendfile(int out, int in, off_t *offset, size_t len);
+ssize_t __real_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t len,
+		      unsigned int flags);
+ssize_t __wrap_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t len,
+		      unsigned int flags);
+
+static ssize_t record_sent(int fd, ssize_t n)
+{
+	timeline_record(TL_SENT, fd, n < 0 ? -errno : n, 0);
+	return n;
+}
+
+ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags)
+{
+	timeline_record(TL_SEND, fd, len, 0);
+	return record_sent(fd, __real_send(fd, buf, len, flags));
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		len += msg->msg_iov[i].iov_len;
+	timeline_record(TL_SEND, fd, len, 0);
+	return record_sent(fd, __real_sendmsg(fd, msg, flags));
+}
+
+ssize_t __wrap_sendfile(int out, int in, off_t *offset, size_t len)
+{
+	timeline_record(TL_SEND, out, len, 0);
+	return record_sent(out, __real_sendfile(out, in, offset, len));
+}
+
+ssize_t __wrap_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t len,
+		      unsigned int flags)
+{
+	timeline_record(TL_SEND, out, len, 0);
+	return record_sent(out, __real_splice(in, off_in, out, off_out, len, flags));
 }
 
 void timeline_expect(int verdict, size_t len, int target, int reader)

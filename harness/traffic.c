@@ -14,7 +14,6 @@
 #include <linux/bpf.h>
 
 #include "harness/harness.h"
-#include "harness/timeline.h"
 #include "harness/traffic.h"
 #include "network_helpers.h"
 #include "progs/verdicts.h"
@@ -69,13 +68,9 @@ void fill_message(struct message *m, size_t len)
 
 ssize_t send_message(int fd, const struct message *m, int flags)
 {
-	ssize_t n;
+	ssize_t n = send(fd, m->bytes, m->len, flags);
 
-	timeline_record(TL_SEND, fd, m->len, 0);
-	n = send(fd, m->bytes, m->len, flags);
-	n = n < 0 ? -errno : n;
-	timeline_record(TL_SENT, fd, n, 0);
-	return n;
+	return n < 0 ? -errno : n;
 }
 
 bool check_send(int fd, const struct message *m, const char *what)
@@ -333,9 +328,7 @@ static void *pump_thread(void *arg)
 		ssize_t ret;
 
 		fill_pattern(buf, n, p->seed, sent);
-		timeline_record(TL_SEND, p->fd, n, 0);
 		ret = send(p->fd, buf, n, 0);
-		timeline_record(TL_SENT, p->fd, ret < 0 ? -errno : ret, 0);
 		if (ret < 0 && errno == EINTR)
 			continue;
 		if (ret < 0) {
