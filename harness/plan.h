@@ -37,7 +37,7 @@ struct result {
 	char *log;		   /* what it printed */
 	char *kernel_log;	   /* the kernel's messages that made it fail, or NULL */
 	struct delivery *delivery; /* the timeline, where it was traced and sent anything; or NULL */
-	bool leaked; /* it left something behind */
+	bool leaked;		   /* it left something behind */
 	char *also; /* what it left behind, when that is not the reason; NULL: nothing */
 	/* Of --expect: the known failures that it is or, if it is none of them, that it has. */
 	const struct expect_block **known; /* ends in NULL; NULL: none, or it was skipped */

@@ -26,8 +26,9 @@ struct summary {
 	unsigned int passed_tests, failed_tests, skipped_tests;
 	unsigned int passed, failed, skipped, not_run; /* subtests */
 	unsigned int xfailed, withheld;		       /* known failures; those not run for it */
-	unsigned int splats, leaks; /* subtests that made the kernel complain, left something behind */
-	unsigned int xpassed;			       /* passed, and listed as known failures */
+	unsigned int splats,
+		leaks;	      /* subtests that made the kernel complain, left something behind */
+	unsigned int xpassed; /* passed, and listed as known failures */
 };
 
 struct reporter {
