@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What has nothing to do with redirection goes on as if there were no map: calls that the kernel's
+ * code for sockets in maps has to pass on, and sleeps that end otherwise than by data.
+ *
+ *	error-queue	MSG_ERRQUEUE finds no errors, and takes no data
+ *	unsent		SIOCOUTQ counts what was sent, not what came
+ *	interrupted	a signal ends recv(2); what comes then is read
+ *	timed-out	SO_RCVTIMEO ends it with EAGAIN; what comes then is read
+ *	own-data	recv(2) is woken by data that goes through no program
+ *	empty		a read that must not sleep gets EAGAIN, over and over; and a read of no bytes 0
+ *	sender-reset	a sender that waits for buffer space gives up when the connection is reset
+ *	send-timeout	SO_SNDTIMEO ends its wait
+ */
+#include <errno.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "harness/harness.h"
+#include "harness/scenario.h"
+#include "harness/sleeper.h"
+#include "network_helpers.h"
+
+/* ---- Steps ----------------------------------------------------------------------------------- */
+
+static bool check_message_through(struct topology *t, const char *what)
+{
+	struct message m;
+
+	fill_message(&m, 100);
+	topology_expect(t, SK_PASS, m.len);
+	return check_send(t->sender, &m, "send") && check_arrives(t->target, &m, what) &&
+	       topology_check_verdicts(t) && topology_check_empty(t);
+}
+
+/* The other end of the target's connection. */
+static int other_end(const struct topology *t)
+{
+	if (t->target == t->in.peer || t->target == t->in.mapped)
+		return t->target == t->in.peer ? t->in.mapped : t->in.peer;
+	return t->target == t->out.peer ? t->out.mapped : t->out.peer;
+}
+
+static bool set_timeout(int fd, int option, unsigned int ms)
+{
+	struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+	return CHECK_EQ(setsockopt(fd, SOL_SOCKET, option, &tv, sizeof(tv)) ? -errno : 0, 0,
+			"setsockopt of a timeout");
+}
+
+/* ---- Calls that are passed on ---------------------------------------------------------------- */
+
+static void error_queue(struct topology *t)
+{
+	struct message m;
+	char byte;
+
+	fill_message(&m, 100);
+	topology_expect(t, SK_PASS, m.len);
+	if (!check_send(t->sender, &m, "send") || !check_poll(t->target, POLLIN, "data") ||
+	    !topology_check_verdicts(t))
+		return;
+	CHECK_EQ(recv(t->target, &byte, 1, MSG_ERRQUEUE) < 0 ? -errno : 0, -EAGAIN, "MSG_ERRQUEUE");
+	check_arrives(t->target, &m, "data after MSG_ERRQUEUE");
+	CHECK_EQ(recv(t->target, &byte, 1, MSG_ERRQUEUE) < 0 ? -errno : 0, -EAGAIN,
+		 "MSG_ERRQUEUE without data");
+	topology_check_empty(t);
+}
+
+static void unsent(struct topology *t)
+{
+	struct message m;
+	int n = -1;
+
+	fill_message(&m, 100);
+	topology_expect(t, SK_PASS, m.len);
+	if (!check_send(t->sender, &m, "send") || !check_poll(t->target, POLLIN, "data"))
+		return;
+	CHECK_OK(ioctl(t->target, SIOCOUTQ, &n) ? -errno : 0, "SIOCOUTQ");
+	CHECK_EQ(n, 0, "unsent bytes at a socket that has sent nothing");
+	check_arrives(t->target, &m, "data after SIOCOUTQ");
+	topology_check_verdicts(t);
+}
+
+static void empty(struct topology *t)
+{
+	char byte;
+
+	for (int i = 0; i < 3; i++) {
+		if (!check_nothing(t->target, "a read without data") ||
+		    !check_message_through(t, "data after it"))
+			return;
+		CHECK_EQ(recv(t->target, &byte, 0, MSG_DONTWAIT), 0, "a read of no bytes");
+	}
+}
+
+/* ---- Sleeps ---------------------------------------------------------------------------------- */
+
+struct wait {
+	int fd;
+	int error; /* of a sender, in the end */
+	struct message got;
+};
+
+static ssize_t in_recv(void *arg)
+{
+	struct wait *w = arg;
+	ssize_t n = recv(w->fd, w->got.bytes, sizeof(w->got.bytes), 0);
+
+	return n < 0 ? -errno : n;
+}
+
+static bool has_data(void *arg)
+{
+	struct wait *w = arg;
+	char byte;
+
+	return recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
+
+#define RECV_SLEEPER(w)                                                               \
+	{                                                                             \
+		.call = in_recv, .due = has_data, .arg = (w), .syscall = SYS_recvfrom \
+	}
+
+static void interrupted(struct topology *t)
+{
+	static struct sleeper s;
+	static struct wait w;
+
+	w.fd = t->target;
+	s = (struct sleeper)RECV_SLEEPER(&w);
+	if (check_asleep(&s, "reader")) {
+		sleepers_stop(&s, 1);
+		/* The kernel's code for sockets in maps has always had the second for most kinds. */
+		CHECK(s.ret == -EINTR || s.ret == -EAGAIN, "recv, interrupted: %zd", s.ret);
+		check_message_through(t, "data after it");
+	}
+	sleepers_stop(&s, 1);
+}
+
+#define TIMEOUT_MS 30
+
+static void timed_out(struct topology *t)
+{
+	char byte;
+
+	if (!set_timeout(t->target, SO_RCVTIMEO, TIMEOUT_MS))
+		return;
+	CHECK_EQ(recv(t->target, &byte, 1, 0) < 0 ? -errno : 0, -EAGAIN, "recv, timed out");
+	if (set_timeout(t->target, SO_RCVTIMEO, 0))
+		check_message_through(t, "data after it");
+}
+
+static void own_data(struct topology *t)
+{
+	static struct sleeper s;
+	static struct wait w;
+	struct message m;
+
+	w.fd = t->target;
+	s = (struct sleeper)RECV_SLEEPER(&w);
+	fill_message(&m, 100);
+	if (check_asleep(&s, "reader") && check_send(other_end(t), &m, "ordinary send") &&
+	    check_woken(&s, "reader"))
+		CHECK_BYTES(w.got.bytes, s.ret, m.bytes, m.len, "ordinary data");
+	sleepers_stop(&s, 1);
+	check_message_through(t, "redirected data after it");
+}
+
+/* ---- Senders --------------------------------------------------------------------------------- */
+
+static bool has_room(void *arg)
+{
+	struct wait *w = arg;
+	struct pollfd pfd = { .fd = w->fd, .events = POLLOUT };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+static ssize_t in_send(void *arg)
+{
+	static char bytes[1 << 20];
+	struct wait *w = arg;
+	ssize_t n;
+
+	do {
+		n = send(w->fd, bytes, sizeof(bytes), MSG_NOSIGNAL);
+	} while (n > 0);
+	w->error = n < 0 ? -errno : 0;
+	return 0;
+}
+
+static void sender_reset(struct topology *t)
+{
+	static struct sleeper s;
+	static struct wait w;
+
+	w.fd = t->sender;
+	s = (struct sleeper){ .call = in_send, .due = has_room, .arg = &w, .syscall = SYS_sendto };
+	if (check_asleep(&s, "sender")) {
+		/* With data unread: a reset. */
+		close_fd(t->target == t->in.peer ? &t->in.peer : &t->in.mapped);
+		t->target = -1;
+		if (check_woken(&s, "sender"))
+			CHECK(w.error == -ECONNRESET || w.error == -EPIPE,
+			      "send to a connection that was reset: %d", w.error);
+	}
+	sleepers_stop(&s, 1);
+}
+
+static void send_timeout(struct topology *t)
+{
+	struct wait w = { .fd = t->sender };
+
+	if (!set_timeout(t->sender, SO_SNDTIMEO, TIMEOUT_MS))
+		return;
+	in_send(&w);
+	CHECK_EQ(w.error, -EAGAIN, "send, timed out");
+}
+
+/* ---- Scenarios ------------------------------------------------------------------------------- */
+
+static const struct kinds tcp[] = { { .in = "tcp4" }, { .in = "tcp6" }, {} };
+
+static const struct kinds tcp_udp[] = {
+	{ .in = "tcp4" }, { .in = "tcp6" }, { .in = "udp4" }, { .in = "udp6" }, {},
+};
+
+/* Not AF_VSOCK: a reader that sleeps in a map holds the lock that its sender needs. */
+static const struct kinds sleepers[] = {
+	{ .in = "tcp4" },
+	{ .in = "tcp6" },
+	{ .in = "udp4" },
+	{ .in = "udp6" },
+	{ .in = "unix_stream" },
+	{ .in = "unix_dgram" },
+	{},
+};
+
+static const struct scenario scenarios[] = {
+	{ "error-queue", ANY_PASS | ANY_INGRESS, tcp_udp, .run = error_queue },
+	{ "unsent", ANY_PASS | ANY_INGRESS, tcp_udp, .run = unsent },
+	{ "interrupted", ANY_PASS | ANY_INGRESS, sleepers, .run = interrupted },
+	{ "timed-out", ANY_PASS | ANY_INGRESS, sleepers, .run = timed_out },
+	{ "own-data", ANY_INGRESS, sleepers, .run = own_data, .with = { .two_maps = true } },
+	{ "empty", ANY_PASS | ANY_INGRESS, sleepers, .run = empty },
+	{ "sender-reset", MSG_PASS, tcp, .run = sender_reset },
+	{ "send-timeout", MSG_PASS, tcp, .run = send_timeout },
+};
+
+static bool describe(unsigned int i, struct subtest *sub)
+{
+	return scenario_describe(scenarios, ARRAY_SIZE(scenarios), i, sub);
+}
+
+static void run(unsigned int i)
+{
+	scenario_run(scenarios, ARRAY_SIZE(scenarios), i);
+}
+
+DEFINE_TEST(sockmap_calls, describe, run);
