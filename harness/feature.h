@@ -34,6 +34,7 @@ enum feature {
 	FEAT_ITERATOR,	    /* BPF iterators over maps of sockets */
 	FEAT_MAY_CRASH,	    /* the machine: whoever runs the tests has allowed what can crash it */
 	FEAT_KNOWN_RACES,   /* likewise: has asked for what all kernels are known to fail at */
+	FEAT_MSG_AFTER_DROP, /* a program that dropped a message sees the next one */
 	NR_COMMON_FEATURES,
 
 	/* The others are about one kind of socket each, in the order of sock_kinds[]. */

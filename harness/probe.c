@@ -16,6 +16,7 @@
 #include "harness/netns.h"
 #include "harness/probe.h"
 #include "network_helpers.h"
+#include "progs/redirect.h"
 #include "progs/verdicts.h"
 #include "redirect.skel.h"
 
@@ -233,6 +234,26 @@ static int probe_known_races(const struct sock_kind *kind)
 	return getenv("KNOWN_RACES") ? 0 : -EPERM;
 }
 
+/* SK_DROP for the first message, SK_PASS for the second. */
+static int probe_msg_after_drop(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int map_fd = bpf_map__fd(skel->maps.in_map);
+	int err = make_pair(sock_kind("tcp4"), &pair);
+
+	(void)kind;
+	err = err ?: attach_program(skel->progs.msg_verdict, map_fd, BPF_SK_MSG_VERDICT);
+	err = err ?: socket_map_update(map_fd, 0, pair.mapped, BPF_ANY);
+	if (err)
+		return err;
+	skel->data->verdict = SK_DROP;
+	send(pair.mapped, "x", 1, 0);
+	skel->data->verdict = SK_PASS;
+	err = send(pair.mapped, "x", 1, 0) == 1 ? 0 : -errno;
+	skel->data->verdict = REDIRECT;
+	return err;
+}
+
 static int probe_socket(const struct sock_kind *kind)
 {
 	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
@@ -265,14 +286,18 @@ static int start_recv(struct reader **reader, int fd, char *buf, size_t len, int
 	return reader_start(reader, &request);
 }
 
-/* What in.mapped receives goes to out.mapped: a socket's own data could be counted elsewhere. */
+/*
+ * What in.mapped receives goes to out.mapped: a socket's own data could be counted elsewhere.
+ * Nothing can be redirected to a vsock socket: there the program passes its own data to in.mapped.
+ */
 struct probe_redirect {
 	struct sock_pair in, out;
+	int target;
 };
 
-#define PROBE_REDIRECT_NONE                    \
-	{                                      \
-		SOCK_PAIR_NONE, SOCK_PAIR_NONE \
+#define PROBE_REDIRECT_NONE                        \
+	{                                          \
+		SOCK_PAIR_NONE, SOCK_PAIR_NONE, -1 \
 	}
 #define __auto_redirect __attribute__((cleanup(close_redirect)))
 
@@ -285,9 +310,13 @@ static void close_redirect(struct probe_redirect *r)
 static int make_redirect(const struct sock_kind *kind, struct probe_redirect *r)
 {
 	int map_fd = bpf_map__fd(skel->maps.out_map);
+	int err = make_pair(kind, &r->in) ?: make_pair(kind, &r->out);
 
-	return make_pair(kind, &r->in) ?: make_pair(kind, &r->out) ?:
-	       socket_map_update(map_fd, 0, r->out.mapped, BPF_ANY) ?: socket_map_update(map_fd, 1, r->in.mapped, BPF_ANY);
+	err = err ?: socket_map_update(map_fd, 0, r->out.mapped, BPF_ANY);
+	err = err ?: socket_map_update(map_fd, 1, r->in.mapped, BPF_ANY);
+	skel->data->verdict = kind->family == AF_VSOCK ? SK_PASS : REDIRECT;
+	r->target = kind->family == AF_VSOCK ? r->in.mapped : r->out.mapped;
+	return err;
 }
 
 static int send_zeros(int fd, size_t len)
@@ -330,10 +359,10 @@ static int probe_fionread(const struct sock_kind *kind)
 	struct probe_redirect r __auto_redirect = PROBE_REDIRECT_NONE;
 	int err = make_redirect(kind, &r) ?: send_zeros(r.in.peer, 16);
 
-	err = err ?: wait_for_data(r.out.mapped);
+	err = err ?: wait_for_data(r.target);
 	if (err)
 		return err;
-	return bytes_readable(r.out.mapped) == 16 ? 0 : -EOPNOTSUPP;
+	return bytes_readable(r.target) == 16 ? 0 : -EOPNOTSUPP;
 }
 
 static int probe_fionread_native(const struct sock_kind *kind)
@@ -361,7 +390,7 @@ static int probe_recv_wakeup(const struct sock_kind *kind)
 	if (kind->family == AF_VSOCK)
 		return -EDEADLK;
 	err = make_redirect(kind, &r);
-	err = err ?: start_recv(&reader, r.out.mapped, buf, sizeof(buf), 0);
+	err = err ?: start_recv(&reader, r.target, buf, sizeof(buf), 0);
 	if (err)
 		return err;
 	err = send_zeros(r.in.peer, 16);
@@ -377,12 +406,12 @@ static int probe_boundaries(const struct sock_kind *kind)
 	int err = make_redirect(kind, &r);
 
 	err = err ?: send_zeros(r.in.peer, 16) ?: send_zeros(r.in.peer, 32);
-	err = err ?: wait_for_passes(before + 2) ?: wait_for_data(r.out.mapped);
+	err = err ?: wait_for_passes(before + 2) ?: wait_for_data(r.target);
 	/* The second one has its verdict, but may be on its way: it comes after the first. */
 	usleep(1000);
 	if (err)
 		return err;
-	return recv(r.out.mapped, buf, sizeof(buf), MSG_DONTWAIT) == 16 ? 0 : -EMSGSIZE;
+	return recv(r.target, buf, sizeof(buf), MSG_DONTWAIT) == 16 ? 0 : -EMSGSIZE;
 }
 
 static const struct probe {
@@ -461,6 +490,11 @@ static const struct probe {
 	  .name = "known_races",
 	  .try = probe_known_races,
 	  .remedy = "KNOWN_RACES=1 in the environment, and patience: kernels warn of them" },
+	{ .feature = FEAT_MSG_AFTER_DROP,
+	  .name = "msg_after_drop",
+	  .try = probe_msg_after_drop,
+	  .remedy = "a send(2) that runs the sk_msg program again after SK_DROP",
+	  .needs_skel = true },
 	{ .feature = FEAT_SOCKET,
 	  .name = "socket",
 	  .try = probe_socket,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <linux/sock_diag.h>
 
 #include "harness/harness.h"
 #include "harness/topology.h"
@@ -19,17 +20,17 @@ static bool check_read(const struct topology *t, ssize_t n, const struct recv_re
 
 static bool can_count(const struct topology *t)
 {
-	const struct redirect *r = t->redirect;
-	enum feature counts = feature_of_kind(FEAT_FIONREAD, r->out);
+	const struct sock_kind *kind = t->target_kind;
+	enum feature counts = feature_of_kind(FEAT_FIONREAD, kind);
 	char text[256];
 
-	if (!r->ingress)
-		return !r->mapped_peers ||
-		       have_feature(feature_of_kind(FEAT_FIONREAD_NATIVE, r->out));
+	if (!t->target_mapped)
+		return !t->redirect->mapped_peers ||
+		       have_feature(feature_of_kind(FEAT_FIONREAD_NATIVE, kind));
 	if (have_feature(counts))
 		return true;
-	if (redirect_wants(r) & feature_bit(counts))
-		note("FIONREAD of data redirected to %s is not checked: %s", r->out->name,
+	if (redirect_wants(t->redirect) & feature_bit(counts))
+		note("FIONREAD of data redirected to %s is not checked: %s", kind->name,
 		     feature_missing(counts, text, sizeof(text)));
 	return false;
 }
@@ -42,7 +43,7 @@ static bool check_fionread(const struct topology *t, size_t peeked)
 	if (!can_count(t))
 		return true;
 	n = bytes_readable(t->target);
-	if (keeps_boundaries(t->redirect->out))
+	if (keeps_boundaries(t->target_kind))
 		return CHECK_EQ(n, peeked, "%s: FIONREAD", t->direction);
 	return CHECK(n >= (int)peeked, "%s: FIONREAD is %d, %zu bytes were peeked at", t->direction,
 		     n, peeked);
@@ -67,7 +68,7 @@ static ssize_t read_rest(const struct topology *t, char *buf, size_t len, size_t
 static bool check_message(const struct topology *t, const struct message *m, char *buf, ssize_t n,
 			  bool peeked)
 {
-	bool whole = keeps_boundaries(t->redirect->out);
+	bool whole = keeps_boundaries(t->target_kind);
 
 	if (peeked) {
 		if (!CHECK_BYTES(buf, n, m->bytes, whole || (size_t)n > m->len ? m->len : (size_t)n,
@@ -79,6 +80,13 @@ static bool check_message(const struct topology *t, const struct message *m, cha
 	if (n > 0 && !whole)
 		n = read_rest(t, buf, m->len, n);
 	return CHECK_BYTES(buf, n, m->bytes, m->len, "%s: received", t->direction);
+}
+
+/* No program sees what is LOCAL. */
+static void expect_pass(struct topology *t, size_t len)
+{
+	if (t->redirect->outcome != LOCAL)
+		topology_expect(t, SK_PASS, len);
 }
 
 /* One message, to a reader that sleeps in the way given and has to be woken by it. */
@@ -105,13 +113,14 @@ static bool deliver(struct topology *t, const struct message *sent, const struct
 	if (!CHECK_OK(reader_start(&reader, &request), "start a reader in %s",
 		      wait_method_name(how)))
 		return false;
-	topology_expect(t, SK_PASS, expected->len);
+	expect_pass(t, expected->len);
 	n = send_message(t->sender, sent, send_flags);
 	sent_ok = CHECK_EQ(n, sent->len, "%s: send", t->direction);
 	n = reader_finish(reader, &report);
 	if (!sent_ok || !check_read(t, n, &report))
 		return false;
-	topology_measure_wakeup(t, report.woken_ns);
+	if (t->redirect->outcome != LOCAL)
+		topology_measure_wakeup(t, report.woken_ns);
 	return check_message(t, expected, buf, n, request.flags & MSG_PEEK) &&
 	       topology_check_verdicts(t) && topology_check_empty(t);
 }
@@ -147,7 +156,7 @@ static bool check_queue(struct topology *t)
 
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
 		fill_message(&sent[i], lengths[i]);
-		topology_expect(t, SK_PASS, sent[i].len);
+		expect_pass(t, sent[i].len);
 		if (!CHECK_EQ(send_message(t->sender, &sent[i], 0), sent[i].len, "%s: send %zu",
 			      t->direction, i))
 			return false;
@@ -155,8 +164,8 @@ static bool check_queue(struct topology *t)
 		topology_wait_for_verdicts(t);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
-		bool whole = keeps_boundaries(t->redirect->out) &&
-			     topology_target_can(t, FEAT_BOUNDARIES);
+		bool whole =
+			keeps_boundaries(t->target_kind) && topology_target_can(t, FEAT_BOUNDARIES);
 		struct recv_report report;
 		ssize_t n = recv_timeout(t->target, buf, whole ? sizeof(buf) : sent[i].len, 0,
 					 patience_ms(), &report);
@@ -200,52 +209,119 @@ static bool check_oob(struct topology *t)
 	if (!CHECK_ERR(recv(t->in.mapped, &byte, 1, MSG_OOB | MSG_DONTWAIT) < 0 ? -errno : 0,
 		       EOPNOTSUPP, "%s: recv(MSG_OOB) of a socket in a map", t->direction))
 		return false;
-	return CHECK_OK(socket_map_delete(topology_in_map(t), KEY_IN), "delete in.mapped") &&
+	return CHECK_OK(topology_delete(t, topology_in_map(t), KEY_IN), "delete in.mapped") &&
 	       CHECK_ERR(recv(t->in.mapped, &byte, 1, MSG_OOB | MSG_DONTWAIT) < 0 ? -errno : 0,
 			 EINVAL, "%s: recv(MSG_OOB) after it left the map", t->direction) &&
-	       CHECK_OK(socket_map_update(topology_in_map(t), KEY_IN, t->in.mapped, BPF_NOEXIST),
+	       CHECK_OK(topology_insert(t, topology_in_map(t), KEY_IN, t->in.mapped),
 			"insert in.mapped again");
+}
+
+/* Ordinary traffic, out-of-band data included: the byte is there for who asks for it. */
+static bool check_local_oob(struct topology *t)
+{
+	struct message sent, expected;
+	char byte;
+
+	fill_message(&sent, 2);
+	expected = sent;
+	expected.len = 1;
+	return CHECK_EQ(send_message(t->sender, &sent, MSG_OOB), sent.len, "%s: send",
+			t->direction) &&
+	       check_arrives(t->target, &expected, t->direction) &&
+	       CHECK_BYTES(&byte, recv(t->target, &byte, 1, MSG_OOB | MSG_DONTWAIT), sent.bytes + 1,
+			   1, "%s: recv(MSG_OOB)", t->direction) &&
+	       topology_check_verdicts(t) && topology_check_empty(t);
 }
 
 static bool check_delivered(struct topology *t)
 {
 	if (t->redirect->oob)
-		return check_oob(t);
+		return t->redirect->outcome == LOCAL ? check_local_oob(t) : check_oob(t);
 	if (t->redirect->parse_len)
 		return check_parsed(t);
 	return check_wakeups(t) && check_queue(t);
 }
 
-/* Whether the send succeeds or not, the data must be nowhere; later traffic proves it. */
-static bool check_dropped(struct topology *t)
+/* The packets that the kernel says it has dropped at a socket; or -errno. */
+static int drops(int fd)
 {
+	uint32_t meminfo[SK_MEMINFO_VARS] = {};
+	socklen_t len = sizeof(meminfo);
+
+	return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, meminfo, &len)
+		       ? -errno
+		       : (int)meminfo[SK_MEMINFO_DROPS];
+}
+
+/* Send something that has to be dropped, and say so. */
+static bool send_dropped(struct topology *t)
+{
+	bool oob = t->redirect->oob;
 	struct message m;
 	ssize_t n;
 
-	fill_message(&m, 100);
-	topology_expect(t, SK_DROP, m.len);
-	n = send_message(t->sender, &m, 0);
-	if (t->redirect->outcome == REFUSED) {
-		if (!CHECK_ERR(n, t->redirect->error, "%s: send", t->direction))
-			return false;
-	} else if (!CHECK_EQ(n, m.len, "%s: send", t->direction)) {
+	fill_message(&m, oob ? 2 : 100);
+	/* Out-of-band data is not even shown to the program. */
+	topology_expect(t, SK_DROP, m.len - oob);
+	n = send_message(t->sender, &m, oob ? MSG_OOB : 0);
+	if (t->redirect->outcome == REFUSED)
+		return CHECK_ERR(n, t->redirect->error, "%s: send", t->direction);
+	return CHECK_EQ(n, m.len, "%s: send", t->direction);
+}
+
+/*
+ * Whether the send succeeds or not, the data must be nowhere, and nothing else is lost: when the
+ * program passes what comes, the next message is the first that arrives.
+ */
+static bool check_dropped(struct topology *t)
+{
+	int before = drops(t->in.mapped);
+	struct message m;
+
+	if (!send_dropped(t) || !topology_check_verdicts(t) || !topology_check_empty(t))
 		return false;
+	if (t->redirect->outcome == REFUSED && !have_feature(FEAT_MSG_AFTER_DROP))
+		return true;
+	topology_set_verdict(t, SK_PASS);
+	fill_message(&m, t->redirect->parse_len ?: 100);
+	if (!deliver(t, &m, &m, WAIT_POLL, 0))
+		return false;
+	/* What a send is refused for is not counted, nor is out-of-band data everywhere. */
+	return t->redirect->outcome == REFUSED || t->redirect->oob ||
+	       CHECK_EQ(drops(t->in.mapped), before + 1, "%s: drops of in.mapped", t->direction);
+}
+
+/* No verdict is given about a socket that is not in the map. */
+static bool check_outcome(struct topology *t)
+{
+	switch (t->redirect->outcome) {
+	case DELIVERED:
+	case LOCAL:
+		return check_delivered(t);
+	case DROPPED:
+	case REFUSED:
+		return check_dropped(t);
+	case KEPT_OUT:
+		return true;
 	}
-	return topology_check_verdicts(t) && topology_check_empty(t);
+	return false;
 }
 
 static void describe(const struct redirect *r)
 {
-	check_scope("%s->%s, %s%s%s%s%s%s", r->in->name, r->out->name, redirect_hook_name(r),
+	check_scope("%s->%s, %s%s%s%s%s%s%s%s", r->in->name, r->out->name, redirect_hook_name(r),
 		    r->two_maps ? ", two maps" : "", r->mapped_peers ? ", mapped peers" : "",
 		    r->by_link ? ", link" : "", r->oob ? ", MSG_OOB" : "",
-		    r->parse_len ? ", partial" : "");
+		    r->parse_len ? ", partial" : "", r->out_map ? ", mixed maps" : "",
+		    r->long_keys ? ", long keys" : "");
 }
 
 /* The checks have found that the outcome is what it should be: a word for the tables. */
 static void record_outcome(const struct redirect *r)
 {
-	static const char *const words[] = { [DELIVERED] = "delivered", [DROPPED] = "dropped" };
+	static const char *const words[] = {
+		[DELIVERED] = "delivered", [DROPPED] = "dropped", [LOCAL] = "local"
+	};
 
 	observed("%s", r->error ? strerrorname_np(r->error) : words[r->outcome]);
 }
@@ -256,12 +332,11 @@ void check_redirect(const struct redirect *redirect)
 	bool ok;
 
 	describe(redirect);
-	ok = topology_open(&t, redirect) &&
-	     (redirect->outcome == DELIVERED ? check_delivered(&t) : check_dropped(&t)) &&
-	     topology_remove_sockets(&t);
+	ok = topology_open(&t, redirect) && check_outcome(&t) && topology_remove_sockets(&t);
 	if (ok) {
 		record_outcome(redirect);
 		topology_check_traffic(&t);
+		topology_check_verdicts(&t);
 	}
 	check_scope(NULL);
 }

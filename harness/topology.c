@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include "harness/child.h"
@@ -11,6 +12,7 @@
 #include "harness/topology.h"
 #include "harness/traffic.h"
 #include "network_helpers.h"
+#include "progs/redirect.h"
 #include "progs/verdicts.h"
 #include "redirect.skel.h"
 
@@ -52,6 +54,8 @@ feature_set redirect_needs(const struct redirect *r)
 	feature_set set = feature_bit(hook_features[r->hook]);
 
 	set |= feature_bit(r->map == BPF_MAP_TYPE_SOCKHASH ? FEAT_SOCKHASH : FEAT_SOCKMAP);
+	if (r->out_map)
+		set |= feature_bit(FEAT_SOCKHASH) | feature_bit(FEAT_SOCKMAP);
 	set |= kind_bit(FEAT_SOCKET, r->in) | kind_bit(FEAT_SOCKET, r->out);
 	set |= kind_bit(FEAT_INSERT, r->in) | kind_bit(FEAT_INSERT, r->out);
 	if (r->by_link)
@@ -62,50 +66,97 @@ feature_set redirect_needs(const struct redirect *r)
 }
 
 /* FIONREAD of redirected data was repaired for TCP and UDP only. */
-static bool should_count(const struct redirect *r)
+static bool should_count(const struct sock_kind *kind)
 {
-	return r->out->family == AF_INET || r->out->family == AF_INET6;
+	return kind->family == AF_INET || kind->family == AF_INET6;
+}
+
+/* The kind of the socket in a map that gets data from a program; NULL: it is read elsewhere. */
+static const struct sock_kind *mapped_reader(const struct redirect *r)
+{
+	if (r->outcome == LOCAL || r->outcome == KEPT_OUT)
+		return NULL;
+	/* What is not dropped any longer, in the end, passes. */
+	if (r->pass || r->outcome != DELIVERED)
+		return r->hook == HOOK_MSG_VERDICT ? NULL : r->in;
+	return r->ingress ? r->out : NULL;
 }
 
 feature_set redirect_wants(const struct redirect *r)
 {
-	return r->ingress && should_count(r) ? kind_bit(FEAT_FIONREAD, r->out) : 0;
+	const struct sock_kind *kind = mapped_reader(r);
+
+	return kind && should_count(kind) ? kind_bit(FEAT_FIONREAD, kind) : 0;
 }
 
 feature_set redirect_uses(const struct redirect *r)
 {
-	if (!r->ingress)
-		return r->mapped_peers ? kind_bit(FEAT_FIONREAD_NATIVE, r->out) : 0;
-	return kind_bit(FEAT_FIONREAD, r->out) | kind_bit(FEAT_RECV_WAKEUP, r->out) |
-	       kind_bit(FEAT_BOUNDARIES, r->out);
+	const struct sock_kind *kind = mapped_reader(r);
+
+	if (r->outcome == REFUSED)
+		return feature_bit(FEAT_MSG_AFTER_DROP);
+	if (!kind)
+		return r->mapped_peers ? kind_bit(FEAT_FIONREAD_NATIVE, r->in) |
+						 kind_bit(FEAT_FIONREAD_NATIVE, r->out)
+				       : 0;
+	return kind_bit(FEAT_FIONREAD, kind) | kind_bit(FEAT_RECV_WAKEUP, kind) |
+	       kind_bit(FEAT_BOUNDARIES, kind);
 }
 
 bool topology_target_can(const struct topology *t, enum feature feature)
 {
-	return !t->redirect->ingress || have_feature(feature_of_kind(feature, t->redirect->out));
+	return !t->target_mapped || have_feature(feature_of_kind(feature, t->target_kind));
 }
 
 bool topology_merges(const struct topology *t)
 {
-	return !keeps_boundaries(t->redirect->out) || !topology_target_can(t, FEAT_BOUNDARIES);
+	return !keeps_boundaries(t->target_kind) || !topology_target_can(t, FEAT_BOUNDARIES);
 }
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
 
+static void set_up_map(const struct redirect *r, struct bpf_map *map, enum bpf_map_type type)
+{
+	bpf_map__set_type(map, type);
+	if (r->long_keys)
+		bpf_map__set_key_size(map, LONG_KEY_SIZE);
+}
+
+/* Only what the case needs: loading is most of what a subtest costs. */
+static void choose_programs(struct topology *t)
+{
+	enum redirect_hook hook = t->redirect->hook;
+
+	bpf_program__set_autoload(t->skel->progs.msg_verdict, hook == HOOK_MSG_VERDICT);
+	bpf_program__set_autoload(t->skel->progs.skb_verdict, hook != HOOK_MSG_VERDICT);
+	bpf_program__set_autoload(t->skel->progs.stream_parser, hook == HOOK_STREAM_VERDICT);
+}
+
+static int first_verdict(const struct redirect *r)
+{
+	if (r->pass)
+		return SK_PASS;
+	if (r->drop)
+		return r->undefined ?: SK_DROP;
+	return REDIRECT;
+}
+
 static bool load_programs(struct topology *t)
 {
 	const struct redirect *r = t->redirect;
+	enum bpf_map_type out_map = r->out_map ?: r->map;
 
 	t->skel = redirect_bpf__open();
 	if (!CHECK(t->skel, "open the BPF object: %s", strerror(errno)))
 		return false;
-	bpf_map__set_type(t->skel->maps.in_map, r->map);
-	bpf_map__set_type(t->skel->maps.out_map, r->map);
-	bpf_map__set_type(t->skel->maps.nop_map, r->map);
-	t->skel->rodata->use_sockhash = r->map == BPF_MAP_TYPE_SOCKHASH;
+	choose_programs(t);
+	set_up_map(r, t->skel->maps.in_map, r->map);
+	set_up_map(r, t->skel->maps.out_map, out_map);
+	set_up_map(r, t->skel->maps.nop_map, r->map);
+	t->skel->rodata->use_sockhash = out_map == BPF_MAP_TYPE_SOCKHASH;
 	t->skel->rodata->redirect_flags = r->ingress ? BPF_F_INGRESS : 0;
 	t->skel->rodata->parse_len = r->parse_len;
-	t->skel->rodata->pass = r->pass;
+	t->skel->data->verdict = first_verdict(r);
 	if (!CHECK_OK(redirect_bpf__load(t->skel), "load the BPF object"))
 		return false;
 	track_bpf_object(t->skel->obj);
@@ -166,21 +217,49 @@ static void name_sockets(const struct topology *t)
 		timeline_name_socket(all[i], topology_name_of(t, all[i]));
 }
 
+static struct redirect_key make_key(const struct topology *t, uint32_t key)
+{
+	struct redirect_key k = {};
+
+	k.words[t->redirect->long_keys ? ARRAY_SIZE(k.words) - 1 : 0] = key;
+	return k;
+}
+
+int topology_insert(const struct topology *t, int map_fd, uint32_t key, int fd)
+{
+	struct redirect_key k = make_key(t, key);
+	uint64_t value = fd;
+
+	return bpf_map_update_elem(map_fd, &k, &value, BPF_NOEXIST) ? -errno : 0;
+}
+
+int topology_delete(const struct topology *t, int map_fd, uint32_t key)
+{
+	struct redirect_key k = make_key(t, key);
+
+	return bpf_map_delete_elem(map_fd, &k) ? -errno : 0;
+}
+
+static bool insert_sender(const struct topology *t)
+{
+	int err = topology_insert(t, topology_in_map(t), KEY_IN, t->in.mapped);
+
+	if (t->redirect->outcome == KEPT_OUT)
+		return CHECK_ERR(err, t->redirect->error, "insert in.mapped");
+	return CHECK_OK(err, "insert in.mapped");
+}
+
 static bool insert_sockets(struct topology *t)
 {
 	int out_map = bpf_map__fd(t->skel->maps.out_map);
 	int nop_map = bpf_map__fd(t->skel->maps.nop_map);
 
 	name_sockets(t);
-	return CHECK_OK(socket_map_update(out_map, KEY_OUT, t->out.mapped, BPF_NOEXIST),
-			"insert out.mapped") &&
-	       CHECK_OK(socket_map_update(topology_in_map(t), KEY_IN, t->in.mapped, BPF_NOEXIST),
-			"insert in.mapped") &&
+	return CHECK_OK(topology_insert(t, out_map, KEY_OUT, t->out.mapped), "insert out.mapped") &&
+	       insert_sender(t) &&
 	       (!t->redirect->mapped_peers ||
-		(CHECK_OK(socket_map_update(nop_map, KEY_OUT, t->out.peer, BPF_NOEXIST),
-			  "insert out.peer") &&
-		 CHECK_OK(socket_map_update(nop_map, KEY_IN, t->in.peer, BPF_NOEXIST),
-			  "insert in.peer")));
+		(CHECK_OK(topology_insert(t, nop_map, KEY_OUT, t->out.peer), "insert out.peer") &&
+		 CHECK_OK(topology_insert(t, nop_map, KEY_IN, t->in.peer), "insert in.peer")));
 }
 
 bool topology_remove_sockets(struct topology *t)
@@ -188,33 +267,65 @@ bool topology_remove_sockets(struct topology *t)
 	int out_map = bpf_map__fd(t->skel->maps.out_map);
 	int nop_map = bpf_map__fd(t->skel->maps.nop_map);
 
-	return CHECK_OK(socket_map_delete(out_map, KEY_OUT), "delete out.mapped") &&
-	       CHECK_OK(socket_map_delete(topology_in_map(t), KEY_IN), "delete in.mapped") &&
+	return CHECK_OK(topology_delete(t, out_map, KEY_OUT), "delete out.mapped") &&
+	       (t->redirect->outcome == KEPT_OUT ||
+		CHECK_OK(topology_delete(t, topology_in_map(t), KEY_IN), "delete in.mapped")) &&
 	       (!t->redirect->mapped_peers ||
-		(CHECK_OK(socket_map_delete(nop_map, KEY_OUT), "delete out.peer") &&
-		 CHECK_OK(socket_map_delete(nop_map, KEY_IN), "delete in.peer")));
+		(CHECK_OK(topology_delete(t, nop_map, KEY_OUT), "delete out.peer") &&
+		 CHECK_OK(topology_delete(t, nop_map, KEY_IN), "delete in.peer")));
 }
 
-/* Where the data is read that the program decides about. */
-static int find_target(const struct topology *t)
+static void read_at(struct topology *t, int fd, const struct sock_kind *kind, bool mapped)
+{
+	t->target = fd;
+	t->target_kind = kind;
+	t->target_mapped = mapped;
+}
+
+/* Where the data goes without redirection, be it that no program sees it, or that one passes it. */
+static void read_locally(struct topology *t)
+{
+	bool is_msg = t->redirect->hook == HOOK_MSG_VERDICT;
+
+	read_at(t, is_msg ? t->in.peer : t->in.mapped, t->redirect->in, !is_msg);
+}
+
+static void find_target(struct topology *t)
 {
 	const struct redirect *r = t->redirect;
 
-	if (r->outcome != DELIVERED)
-		return -1;
-	if (r->pass)
-		return r->hook == HOOK_MSG_VERDICT ? t->in.peer : t->in.mapped;
-	return r->ingress ? t->out.mapped : t->out.peer;
+	if (r->outcome == LOCAL || (r->outcome == DELIVERED && r->pass))
+		read_locally(t);
+	else if (r->outcome == DELIVERED)
+		read_at(t, r->ingress ? t->out.mapped : t->out.peer, r->out, r->ingress);
+	else
+		read_at(t, -1, NULL, false);
+}
+
+void topology_set_verdict(struct topology *t, int verdict)
+{
+	t->skel->data->verdict = verdict;
+	if (verdict == SK_PASS)
+		read_locally(t);
+	else
+		read_at(t, -1, NULL, false);
+}
+
+static const char *direction(const struct redirect *r)
+{
+	if (r->pass || r->drop)
+		return r->pass ? "pass" : "drop";
+	return r->ingress ? "ingress" : "egress";
 }
 
 bool topology_open(struct topology *t, const struct redirect *r)
 {
 	t->redirect = r;
-	t->direction = r->pass ? "pass" : r->ingress ? "ingress" : "egress";
+	t->direction = direction(r);
 	if (!load_programs(t) || !attach_programs(t) || !make_sockets(t) || !insert_sockets(t))
 		return false;
 	t->sender = r->hook == HOOK_MSG_VERDICT ? t->in.mapped : t->in.peer;
-	t->target = find_target(t);
+	find_target(t);
 	return true;
 }
 
@@ -229,10 +340,7 @@ void topology_measure_wakeup(const struct topology *t, uint64_t woken_ns)
 {
 	const struct redirect *r = t->redirect;
 	const struct wakeup wakeup = {
-		.path = { redirect_hook_name(r), r->in->name, r->out->name,
-			  r->pass      ? "pass"
-			  : r->ingress ? "ingress"
-				       : "egress" },
+		.path = { redirect_hook_name(r), r->in->name, r->out->name, t->direction },
 		.verdict_ns = topology_verdicts(t)->last_ns,
 		.woken_ns = woken_ns,
 		.worker_ns = -1,

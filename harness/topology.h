@@ -29,6 +29,8 @@ enum redirect_outcome {
 	DELIVERED, /* the data arrives at the target */
 	DROPPED,   /* the send succeeds, and the verdict drops the data */
 	REFUSED,   /* the verdict drops the data, and the send fails with `error` */
+	LOCAL,	   /* no program sees the data, which goes its normal way */
+	KEPT_OUT,  /* in.mapped is not let into the map of the program: `error` */
 };
 
 /* A case of redirection: what varies. */
@@ -39,7 +41,7 @@ struct redirect {
 	const struct sock_kind *in, *out;
 
 	enum redirect_outcome outcome;
-	int error; /* REFUSED: the errno of the send */
+	int error; /* REFUSED: the errno of the send; KEPT_OUT: of the insertion */
 
 	/* What else can vary; zero is the plain case. */
 	bool two_maps;	   /* in.mapped is in a map of its own; the target's map has no program */
@@ -48,7 +50,11 @@ struct redirect {
 	bool oob;	   /* the last byte of what is sent is out-of-band data */
 	bool to_listener;  /* out.mapped is a listening socket */
 	bool pass;	   /* the program redirects nothing: what it sees goes its way */
-	unsigned int parse_len; /* HOOK_STREAM_VERDICT: the parser's messages have this length */
+	bool drop;	   /* the program redirects nothing: what it sees is dropped */
+	bool long_keys;	   /* SOCKHASH: the keys have 40 bytes instead of 4 */
+	int undefined;	   /* drop: by this value, which is no verdict, instead of SK_DROP */
+	enum bpf_map_type out_map; /* the target's map, where it is of another type: with two_maps */
+	unsigned int parse_len;	   /* HOOK_STREAM_VERDICT: the parser's messages have this length */
 };
 
 /* "sk_msg": the hook in a word. */
@@ -71,7 +77,9 @@ struct topology {
 	struct sock_pair in, out;
 	int links[2];
 	int sender; /* one of the sockets */
-	int target; /* where redirected data is read; -1: it has to arrive nowhere */
+	int target; /* where the data is read; -1: it has to arrive nowhere */
+	const struct sock_kind *target_kind;
+	bool target_mapped; /* the target is in a map */
 	const char *direction;
 	uint64_t count[2], bytes[2]; /* what the verdict counters have to show */
 };
@@ -88,6 +96,16 @@ struct topology {
  */
 bool topology_open(struct topology *t, const struct redirect *redirect);
 void topology_close(struct topology *t);
+
+/*
+ * From now on the program gives this verdict, SK_PASS or SK_DROP, and the target is the socket that
+ * is to get what passes.
+ */
+void topology_set_verdict(struct topology *t, int verdict);
+
+/* Insert a socket of the topology into one of its maps, and delete it; 0 or -errno. */
+int topology_insert(const struct topology *t, int map_fd, uint32_t key, int fd);
+int topology_delete(const struct topology *t, int map_fd, uint32_t key);
 
 /* The map that in.mapped is in. */
 int topology_in_map(const struct topology *t);

@@ -470,7 +470,7 @@ static int make_map_with_program(const struct map_env *env, struct redirect_bpf 
 		return -1;
 	bpf_map__set_type(s->maps.out_map, env->type);
 	s->rodata->use_sockhash = is_hash(env);
-	s->rodata->pass = true;
+	s->data->verdict = SK_PASS;
 	if (!CHECK_OK(redirect_bpf__load(s), "load the BPF object"))
 		return -1;
 	track_bpf_object(s->obj);

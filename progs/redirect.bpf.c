@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Redirect everything to the socket at key 0 of out_map.
+ * Redirect everything to the socket whose key in out_map is all zeros, or give a fixed verdict.
  *
- * User space sets the type of the maps (SOCKMAP or SOCKHASH) before it loads the object. The helper
- * must agree with it, so use_sockhash is read-only data: the verifier knows its value and prunes
- * the branch whose helper does not take the map.
+ * User space sets the type of the maps (SOCKMAP or SOCKHASH), and how long the keys are, before it
+ * loads the object. The helper must agree with it, so use_sockhash is read-only data: the verifier
+ * knows its value and prunes the branch whose helper does not take the map.
  */
 #include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "redirect.h"
 #include "verdicts.h"
 
 #define SOCKET_MAP(name)                            \
@@ -25,7 +26,7 @@ SOCKET_MAP(nop_map); /* never has a program: makes a socket a sockmap socket, no
 
 const volatile bool use_sockhash;
 const volatile __u64 redirect_flags; /* 0 or BPF_F_INGRESS */
-const volatile bool pass;	     /* redirect nothing */
+int verdict = REDIRECT;		     /* changes between messages, too */
 const volatile __u32 parse_len;	     /* length of a parsed message; 0: the skb is the message */
 
 struct verdicts verdicts;
@@ -46,27 +47,27 @@ int stream_parser(struct __sk_buff *skb)
 SEC("sk_skb")
 int skb_verdict(struct __sk_buff *skb)
 {
+	struct redirect_key key = {};
 	__u32 len = skb->len;
-	__u32 key = 0;
 
-	if (pass)
-		return record(SK_PASS, len);
+	if (verdict != REDIRECT)
+		return record(verdict, len);
 	if (use_sockhash)
 		return record(bpf_sk_redirect_hash(skb, &out_map, &key, redirect_flags), len);
-	return record(bpf_sk_redirect_map(skb, &out_map, key, redirect_flags), len);
+	return record(bpf_sk_redirect_map(skb, &out_map, 0, redirect_flags), len);
 }
 
 SEC("sk_msg")
 int msg_verdict(struct sk_msg_md *msg)
 {
+	struct redirect_key key = {};
 	__u32 len = msg->size;
-	__u32 key = 0;
 
-	if (pass)
-		return record(SK_PASS, len);
+	if (verdict != REDIRECT)
+		return record(verdict, len);
 	if (use_sockhash)
 		return record(bpf_msg_redirect_hash(msg, &out_map, &key, redirect_flags), len);
-	return record(bpf_msg_redirect_map(msg, &out_map, key, redirect_flags), len);
+	return record(bpf_msg_redirect_map(msg, &out_map, 0, redirect_flags), len);
 }
 
 char _license[] SEC("license") = "GPL";
