@@ -324,7 +324,8 @@ struct trail {
 	const struct timeline_event *work_queued, *work_runs, *work_ends;
 	const struct timeline_event *queued, *pushed, *skb_sent, *data_ready, *waking, *polled;
 	const struct timeline_event *asleep, *read, *misplaced, *failed;
-	const struct timeline_event *due; /* the expectation that is the latest so far */
+	const struct timeline_event *write_space; /* of the sender, since the send */
+	const struct timeline_event *due;	  /* the expectation that is the latest so far */
 	const struct timeline_event *wrong_target, *wrong_direction; /* verdicts */
 	const struct timeline_event *resent;	/* skb that is not sent on from where it was left */
 	const struct timeline_event *reordered; /* skb that left the backlog after a later one */
@@ -462,7 +463,7 @@ static void note_event(struct trail *r, unsigned int i)
 	switch (e->point) {
 	case TL_SEND:
 		r->send = e;
-		r->sent = NULL;
+		r->sent = r->write_space = NULL;
 		break;
 	case TL_SENT:
 		r->sent = e;
@@ -502,6 +503,9 @@ static void note_event(struct trail *r, unsigned int i)
 		break;
 	case TL_POLLED:
 		r->polled = at_reader ? e : r->polled;
+		break;
+	case TL_WRITE_SPACE:
+		r->write_space = r->send && e->sock == r->send->sock ? e : r->write_space;
 		break;
 	case TL_TAKEN:
 		r->taken_any |= at_reader && e->value > 0;
@@ -681,7 +685,10 @@ static bool judge_queue(const struct trail *r, struct words *w)
 /* What hangs may wait for the reader to go on, so it is asked about last. */
 static bool judge_hang(const struct trail *r, struct words *w)
 {
-	return !r->sent && say(w, "send() does not return") && say_end(r, w, NULL);
+	return !r->sent &&
+	       say(w, "send() does not return%s",
+		   r->write_space ? ", though there was room: the sender is not woken" : "") &&
+	       say_end(r, w, r->write_space);
 }
 
 static bool judge_unready(const struct trail *r, struct words *w)
@@ -704,11 +711,26 @@ static bool judge_wakeup(const struct trail *r, struct words *w)
 	       say_end(r, w, r->queued);
 }
 
+/* Those who wait by their own means record no read: what is queued, is it to be seen? */
+static bool judge_unread(const struct trail *r, struct words *w)
+{
+	const struct timeline_event *ready = r->data_ready, *polled = r->polled;
+
+	if (!r->failed || !r->any_kernel)
+		return false;
+	if (!ready && r->queued && r->queued->sock == r->reader && is_seen(r, TL_DATA_READY))
+		return judge_wakeup(r, w);
+	if (!ready || ready->value <= 0)
+		return false;
+	if (polled && polled->ns > ready->ns && !(polled->value & POLLIN))
+		return judge_unready(r, w);
+	return say(w, "queued at the reader, and not read yet") && say_end(r, w, ready);
+}
+
 /* The read worked, and did not look where sockmap queues. */
 static bool judge_read_past(const struct trail *r, struct words *w)
 {
-	if (!r->read || !is_seen(r, TL_TAKEN) || r->taken_any || !r->data_ready ||
-	    r->data_ready->value <= 0)
+	if (!is_seen(r, TL_TAKEN) || r->taken_any || !r->data_ready || r->data_ready->value <= 0)
 		return false;
 	return say(w, "queued by sockmap, and the read gets %s instead",
 		   r->read->value ? "other data" : "the end of the stream") &&
@@ -724,7 +746,9 @@ static bool judge_reader(const struct trail *r, struct words *w)
 			   name_of(r->t, r->misplaced->sock, got, sizeof(got)),
 			   name_of(r->t, r->reader, want, sizeof(want))) &&
 		       say_end(r, w, NULL);
-	if (!r->read || r->read->value >= 0)
+	if (!r->read)
+		return judge_unread(r, w);
+	if (r->read->value >= 0)
 		return judge_read_past(r, w);
 	switch (r->read->more) {
 	case RECV_UNREADY:
