@@ -322,7 +322,9 @@ struct trail {
 	const struct timeline_event *last; /* of the kernel, about a socket: where the trail ends */
 	const struct timeline_event *send, *sent, *expect, *arrived, *verdict, *refused;
 	const struct timeline_event *work_queued, *work_runs, *work_ends;
-	const struct timeline_event *queued, *pushed, *skb_sent, *data_ready, *waking, *polled;
+	const struct timeline_event *redirected, *pushed; /* messages */
+	const struct timeline_event *last_queued; /* at any socket; the next one at the target */
+	const struct timeline_event *queued, *skb_sent, *data_ready, *waking, *polled;
 	const struct timeline_event *asleep, *read, *misplaced, *failed;
 	const struct timeline_event *write_space; /* of the sender, since the send */
 	const struct timeline_event *due;	  /* the expectation that is the latest so far */
@@ -331,8 +333,9 @@ struct trail {
 	const struct timeline_event *reordered; /* skb that left the backlog after a later one */
 	uint64_t reader, target; /* cookies: who reads, where the verdict has to redirect to */
 	uint64_t expected_bytes, queued_bytes;
-	uint64_t late_ns; /* the longest wait for the worker */
-	bool any_kernel;  /* else nothing can be concluded from what is not there */
+	uint64_t asked_bytes, all_queued_bytes; /* to be sent; queued by sockmap, wherever */
+	uint64_t late_ns;			/* the longest wait for the worker */
+	bool any_kernel; /* else nothing can be concluded from what is not there */
 	struct waiting waiting[512];
 	unsigned int nr_waiting;
 	struct sending sending;
@@ -448,6 +451,10 @@ static void note_queued(struct trail *r, unsigned int i)
 		follow_parts(r, e);
 		r->skb_sent = e;
 	}
+	if (e->point == TL_QUEUED && e->value > 0) {
+		r->all_queued_bytes += e->value;
+		r->last_queued = e;
+	}
 	/* It goes into the target: to be read there, or to be sent on. */
 	if (e->value < 0 || e->sock != r->target)
 		return;
@@ -464,6 +471,7 @@ static void note_event(struct trail *r, unsigned int i)
 	case TL_SEND:
 		r->send = e;
 		r->sent = r->write_space = NULL;
+		r->asked_bytes += e->value;
 		break;
 	case TL_SENT:
 		r->sent = e;
@@ -490,6 +498,9 @@ static void note_event(struct trail *r, unsigned int i)
 	case TL_QUEUED:
 	case TL_SKB_SENT:
 		note_queued(r, i);
+		break;
+	case TL_MSG_REDIRECT:
+		r->redirected = e;
 		break;
 	case TL_MSG_PUSHED:
 		r->pushed = e;
@@ -643,6 +654,32 @@ static bool judge_worker(const struct trail *r, struct words *w)
 	return false;
 }
 
+static bool is_later(const struct timeline_event *e, const struct timeline_event *than)
+{
+	return e && e->ns >= than->ns;
+}
+
+/* The verdict may be about more than one message, and be followed for the first one only. */
+static bool judge_message(const struct trail *r, struct words *w)
+{
+	const struct timeline_event *verdict = r->verdict;
+	char name[64];
+
+	if (!is_missing_data(r))
+		return false;
+	if (r->redirected && r->redirected->sock == r->reader && r->pushed &&
+	    r->pushed->sock == r->reader && is_later(r->pushed, r->redirected))
+		return say(w, "wrong direction: sent on by %s, where the reader is",
+			   name_of(r->t, r->reader, name, sizeof(name))) &&
+		       say_end(r, w, r->pushed);
+	if (verdict && verdict->point == TL_MSG_VERDICT && verdict->value != TL_DROP &&
+	    is_seen(r, TL_MSG_PUSHED) && is_seen(r, TL_MSG_REDIRECT) &&
+	    !is_later(r->pushed, verdict) && !is_later(r->redirected, verdict))
+		return say(w, "held back: neither sent nor redirected after the verdict") &&
+		       say_end(r, w, verdict);
+	return false;
+}
+
 /* One that has not come after the later one: still there, or dropped. */
 static bool has_overtaken(const struct trail *r)
 {
@@ -651,6 +688,15 @@ static bool has_overtaken(const struct trail *r)
 			return true;
 	}
 	return false;
+}
+
+/* Without an expectation it is known that no more arrives than was sent. */
+static bool judge_excess(const struct trail *r, struct words *w)
+{
+	return r->failed && r->all_queued_bytes > r->asked_bytes &&
+	       say(w, "%llu bytes queued, and %llu sent: some are repeated",
+		   (unsigned long long)r->all_queued_bytes, (unsigned long long)r->asked_bytes) &&
+	       say_end(r, w, r->last_queued);
 }
 
 static bool judge_queue(const struct trail *r, struct words *w)
@@ -672,8 +718,9 @@ static bool judge_queue(const struct trail *r, struct words *w)
 	if (r->failed && has_overtaken(r))
 		return say(w, "left behind on the backlog: what came later left it earlier") &&
 		       say_end(r, w, r->work_ends);
-	if (!r->expect || !r->queued || !is_seen(r, r->queued->point) ||
-	    r->queued_bytes == r->expected_bytes)
+	if (!r->expect)
+		return judge_excess(r, w);
+	if (!r->queued || !is_seen(r, r->queued->point) || r->queued_bytes == r->expected_bytes)
 		return false;
 	return say(w, "%llu bytes %s where %llu are due: %s", (unsigned long long)r->queued_bytes,
 		   r->queued->point == TL_QUEUED ? "queued" : "sent on",
@@ -798,8 +845,8 @@ void timeline_conclude(const struct timeline *part, char *text, size_t size)
 		return;
 	}
 	(void)(judge_send(&r, &w) || judge_verdict(&r, &w) || judge_worker(&r, &w) ||
-	       judge_queue(&r, &w) || judge_hang(&r, &w) || judge_reader(&r, &w) ||
-	       judge_delivered(&r, &w));
+	       judge_message(&r, &w) || judge_queue(&r, &w) || judge_hang(&r, &w) ||
+	       judge_reader(&r, &w) || judge_delivered(&r, &w));
 	if (r.late_ns > LATE_NS)
 		say(&w, "; the backlog worker was late by %.1f ms",
 		    (double)r.late_ns / NSEC_PER_MSEC);
