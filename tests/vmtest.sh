@@ -325,6 +325,7 @@ test_output() {
 	row environment 0 '' environment_arrives
 	row arguments 0 '' arguments_arrive
 	row files 0 '' files_travel
+	row reports 0 '' reports_travel
 	row tree 0 '' tree_comes_back
 	row modules 0 PASS vmtest -- use-modules
 	row no-modules 1 'vsock|tls|connect' vmtest --modules none -- use-modules
@@ -363,6 +364,15 @@ files_travel() {
 
 	cp "$dir/results" "$in"
 	vmtest -- -J "$back" copy "@$in" to "$back" && cmp "$in" "$back" && cmp "$in" "$dir/out/results.json"
+}
+
+# A report of -o comes back as well, and that in JSON is where the verdict looks for the results.
+reports_travel() {
+	local in="$dir/a b/results" back="$dir/a b/report"
+
+	vmtest -- -o json:"$back" copy "@$in" to "$back" && cmp "$in" "$back" &&
+		cmp "$in" "$dir/out/results.json" && rm "$back" &&
+		vmtest -- -o junit:"$back" copy "@$in" to "$back" && cmp "$in" "$back"
 }
 
 # A directory of the guest comes back whole, a path of more than 100 characters among others.

@@ -8,7 +8,7 @@
 readonly MODULES="tls vsock_loopback gcm ghash_generic ctr"
 
 # Options of test_progs whose value is a file that it writes.
-readonly OUTPUT_OPTIONS="-J --json-summary --write-expect"
+readonly OUTPUT_OPTIONS="-J --json-summary -o --output --write-expect"
 # Where the guest writes its results if the arguments do not say so, and where known failures are.
 readonly GUEST_RESULTS=/run/results.json
 readonly GUEST_EXPECT=/expect
@@ -87,13 +87,21 @@ check_output_file() {
 	[[ -d $dir && -w $dir ]] || die USAGE "cannot write to $dir"
 }
 
+# add_output_file VALUE OPTION: -o has FORMAT:FILE, and json is what -J writes.
 add_output_file() {
-	local file=$1
+	local file=$1 format=''
 
+	case $2 in
+	-o | --output)
+		[[ $file =~ ^(json|jsonl|ktap|junit|human):(.*)$ ]] || return 0
+		format=${BASH_REMATCH[1]} file=${BASH_REMATCH[2]}
+		;;
+	-J | --json-summary) format=json ;;
+	esac
 	[[ $file && $file != - ]] || return 0
 	check_output_file "$file"
 	collected[$(guest_path "$file")]=$file
-	[[ $2 != -J && $2 != --json-summary ]] || results_path=$(guest_path "$file")
+	[[ $format != json ]] || results_path=$(guest_path "$file")
 }
 
 find_output_files() {
@@ -125,6 +133,10 @@ has_option() {
 	return 1
 }
 
+says_where_results_go() {
+	[[ $results_path ]] || has_option '-J|--js'
+}
+
 # As many workers as processors, results to look at, and the known failures of stock kernels, unless
 # the arguments say otherwise.
 guest_arguments() {
@@ -134,7 +146,7 @@ guest_arguments() {
 		args=(--expect "$GUEST_EXPECT" "${args[@]}")
 	fi
 	has_option '-j|--wo' || args=("-j$smp" "${args[@]}")
-	has_option '-J|--js' || args=(-J "$GUEST_RESULTS" "${args[@]}")
+	says_where_results_go || args=(-J "$GUEST_RESULTS" "${args[@]}")
 	((${#args[@]} == 0)) || printf '%s\0' "${args[@]}"
 }
 
@@ -143,7 +155,7 @@ guest_arguments() {
 collect_list() {
 	local path name i=0
 
-	has_option '-J|--js' || printf 'results\0%s\0' "$GUEST_RESULTS"
+	says_where_results_go || printf 'results\0%s\0' "$GUEST_RESULTS"
 	collect_args=()
 	for path in "${!collected[@]}"; do
 		name=results
