@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/tls.h>
 #include <linux/vm_sockets.h>
 
 #include "network_helpers.h"
@@ -302,6 +304,21 @@ void close_pair(struct sock_pair *pair)
 {
 	close_fd(&pair->mapped);
 	close_fd(&pair->peer);
+}
+
+int start_tls(int fd)
+{
+	return setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) ? -errno : 0;
+}
+
+int set_tls_key(int fd, int direction)
+{
+	const struct tls12_crypto_info_aes_gcm_128 key = {
+		.info = { .version = TLS_1_3_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128 },
+		.key = "not so secret",
+	};
+
+	return setsockopt(fd, SOL_TLS, direction, &key, sizeof(key)) ? -errno : 0;
 }
 
 int bytes_readable(int fd)

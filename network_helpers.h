@@ -100,6 +100,13 @@ int make_pair(const struct sock_kind *kind, struct sock_pair *pair); /* 0 or -er
 void close_pair(struct sock_pair *pair);
 
 /*
+ * TLS by the kernel, for a TCP socket that is connected: first it begins, then each direction gets
+ * its key, TLS_TX or TLS_RX. All sockets have the same key. 0 or -errno.
+ */
+int start_tls(int fd);
+int set_tls_key(int fd, int direction);
+
+/*
  * Who wants to know what becomes of the sockets, such as a trace: called when it happens, on the
  * thread on which it happens. NULL: nobody.
  */

@@ -11,6 +11,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/tls.h>
 
 #include "harness/harness.h"
 #include "harness/netns.h"
@@ -220,6 +221,16 @@ static int probe_iterator(const struct sock_kind *kind)
 	prog_fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "iterator", "GPL", insns, ARRAY_SIZE(insns),
 				&opts);
 	return prog_fd < 0 ? -errno : 0;
+}
+
+static int probe_tls(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+
+	(void)kind;
+	return make_pair(sock_kind("tcp4"), &pair)
+		       ?: start_tls(pair.mapped)
+		       ?: set_tls_key(pair.mapped, TLS_TX) ?: set_tls_key(pair.mapped, TLS_RX);
 }
 
 static int probe_may_crash(const struct sock_kind *kind)
@@ -482,6 +493,10 @@ static const struct probe {
 	  .name = "iterator",
 	  .try = probe_iterator,
 	  .remedy = "CONFIG_DEBUG_INFO_BTF (and Linux 5.10)" },
+	{ .feature = FEAT_TLS,
+	  .name = "tls",
+	  .try = probe_tls,
+	  .remedy = "CONFIG_TLS, CONFIG_CRYPTO_GCM; modprobe tls (Linux 5.1)" },
 	{ .feature = FEAT_MAY_CRASH,
 	  .name = "may_crash",
 	  .try = probe_may_crash,
