@@ -115,6 +115,18 @@ static bool load_expect(const struct run_info *info, struct expect **expect, cha
 	return *expect && known_check(*expect, info->plan, error, size);
 }
 
+/* What the user wants. False, and a line in error: that is nothing. */
+static bool select_subtests(const struct options *options, struct plan *plan, char *error,
+			    size_t size)
+{
+	if (!selection_apply(options->selection, plan, error, size))
+		return false;
+	if (!options->matrix || plan_narrow(plan, is_matrix_cell))
+		return true;
+	snprintf(error, size, "nothing that is selected belongs to the redirect matrix");
+	return false;
+}
+
 static int select_and_run(struct run_info *info, struct plan *plan)
 {
 	const struct options *options = info->options;
@@ -124,7 +136,7 @@ static int select_and_run(struct run_info *info, struct plan *plan)
 
 	if (!load_expect(info, &expect, error, sizeof(error))) {
 		status = complain(EXIT_USAGE_ERROR, error);
-	} else if (!selection_apply(options->selection, plan, error, sizeof(error))) {
+	} else if (!select_subtests(options, plan, error, sizeof(error))) {
 		status = complain(EXIT_NO_MATCH, error);
 	} else {
 		info->expect = expect;

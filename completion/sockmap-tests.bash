@@ -64,6 +64,7 @@ _test_progs() {
 		fi
 		;;
 	--require) _sockmap_features "$command" "$cur" ;;
+	--matrix) COMPREPLY=($(compgen -W md -- "$cur")) ;;
 	-J | --json-summary | --expect | --write-expect) _sockmap_files "$cur" ;;
 	*) _sockmap_options "$command" "$cur" ;;
 	esac

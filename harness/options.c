@@ -29,6 +29,7 @@ enum long_only {
 	OPT_LATENCY,
 	OPT_BENCH,
 	OPT_BENCH_TIME,
+	OPT_MATRIX,
 };
 
 static const struct argp_option option_table[] = {
@@ -77,7 +78,10 @@ static const struct argp_option option_table[] = {
 	  "The logs of passed subtests and every check; -vv: libbpf's debug messages, -vvv: and the verifier's",
 	  4 },
 	{ "output", 'o', "FORMAT[:FILE]", 0,
-	  "Report in FORMAT: human, json, jsonl (a line for each event), ktap or junit; to FILE, or to standard output instead of human",
+	  "Report in FORMAT: human, json, jsonl (a line for each event), ktap, junit, matrix or matrix-md; to FILE, or to standard output instead of human",
+	  4 },
+	{ "matrix", OPT_MATRIX, "md", OPTION_ARG_OPTIONAL,
+	  "Run only what shows which sockets the kernel can redirect between, and print that as tables: text, or Markdown",
 	  4 },
 	{ "json-summary", 'J', "FILE", 0,
 	  "Write the results to FILE as JSON, anew after each subtest; - is standard output, at the end",
@@ -178,8 +182,9 @@ static void require_features(struct options *o, const char *names)
 }
 
 static const char *const formats[] = {
-	[FORMAT_HUMAN] = "human", [FORMAT_JSON] = "json",   [FORMAT_JSONL] = "jsonl",
-	[FORMAT_KTAP] = "ktap",	  [FORMAT_JUNIT] = "junit",
+	[FORMAT_HUMAN] = "human",	  [FORMAT_JSON] = "json",   [FORMAT_JSONL] = "jsonl",
+	[FORMAT_KTAP] = "ktap",		  [FORMAT_JUNIT] = "junit", [FORMAT_MATRIX] = "matrix",
+	[FORMAT_MATRIX_MD] = "matrix-md",
 };
 
 static void add_output(struct options *o, enum format format, const char *path)
@@ -294,6 +299,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_BENCH_TIME:
 		bench_time_ms = parse_uint("--bench-time", arg, 1, 1000) * 1000;
+		break;
+	case OPT_MATRIX:
+		if (arg && strcmp(arg, "md"))
+			fail(EXIT_USAGE_ERROR, "--matrix or --matrix=md, not --matrix=%s", arg);
+		o->matrix = o->has_stdout = true;
+		add_output(o, arg ? FORMAT_MATRIX_MD : FORMAT_MATRIX, "-");
 		break;
 	case OPT_LATENCY:
 		o->latency = true;

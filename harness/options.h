@@ -26,6 +26,8 @@ enum format {
 	FORMAT_JSONL,
 	FORMAT_KTAP,
 	FORMAT_JUNIT,
+	FORMAT_MATRIX,
+	FORMAT_MATRIX_MD,
 	NR_FORMATS,
 };
 
@@ -41,6 +43,7 @@ struct options {
 	bool trace;		/* every subtest, from its start */
 	unsigned int trace_max; /* of those that fail, trace so many in a second run */
 	bool latency;		/* sum up what readers waited, with a part of the tracing */
+	bool matrix;		/* only what makes up the redirect matrix */
 	bool bench;		/* measure, instead of running the tests */
 	bool shuffle;
 	uint32_t seed;

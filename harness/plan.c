@@ -16,6 +16,15 @@ void subtest_dim(struct subtest *sub, const char *key, const char *value)
 		sub->dims[sub->nr_dims++] = (struct dimension){ key, value };
 }
 
+const char *subtest_get_dim(const struct subtest *sub, const char *key)
+{
+	for (unsigned int i = 0; i < sub->nr_dims; i++) {
+		if (strcmp(sub->dims[i].key, key) == 0)
+			return sub->dims[i].value;
+	}
+	return NULL;
+}
+
 void result_free(struct result *result)
 {
 	free(result->reason);
@@ -142,6 +151,19 @@ void plan_free(struct plan *plan)
 	free(plan->items);
 	free(plan->order);
 	free(plan);
+}
+
+unsigned int plan_narrow(struct plan *plan, bool (*is_wanted)(const struct subtest *sub))
+{
+	unsigned int nr_selected = 0;
+
+	for (unsigned int i = 0; i < plan->nr_items; i++) {
+		struct plan_item *item = &plan->items[i];
+
+		item->selected = item->selected && is_wanted(&item->subtest);
+		nr_selected += item->selected;
+	}
+	return nr_selected;
 }
 
 /* The same seed has to give the same order on every machine, which rand_r(3) does not promise. */

@@ -74,6 +74,12 @@ struct plan {
 struct plan *plan_create(const struct test *only);
 void plan_free(struct plan *plan);
 
+/* The value of one of its dimensions; NULL: it has no such one. */
+const char *subtest_get_dim(const struct subtest *sub, const char *key);
+
+/* Deselect what is not wanted; how many are left. */
+unsigned int plan_narrow(struct plan *plan, bool (*is_wanted)(const struct subtest *sub));
+
 /* Put the selected items into plan->order; shuffled where there is a seed. */
 void plan_set_order(struct plan *plan, const uint32_t *seed);
 

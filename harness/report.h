@@ -53,9 +53,13 @@ extern const struct reporter report_json;
 extern const struct reporter report_jsonl;
 extern const struct reporter report_junit;
 extern const struct reporter report_ktap;
+extern const struct reporter report_matrix;
 
 extern const struct reporter *const reporters[];
 extern const unsigned int nr_reporters;
+
+/* Its dimensions say where in the redirect matrix it is. */
+bool is_matrix_cell(const struct subtest *sub);
 
 /* Count the results so far. */
 struct summary summarize(const struct plan *plan);

@@ -11,6 +11,7 @@ set -u -o pipefail
 
 cd "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
 readonly SELF=$PWD/.output/selftest_progs GOLDEN=tests/golden
+readonly formats=(human json jsonl ktap junit matrix matrix-md)
 passed=0 failed=0 skipped=0
 problems=() why_skip='' status=0
 
@@ -101,7 +102,7 @@ all_formats() {
 	EOF
 	run "$SELF" -a 'outcomes,behave,misbehave/skips,misbehave/fails*d,misbehave/fails_bytes,misbehave/notes' \
 		--expect "$dir/expect" "$@" -o "human:$dir/human" -o "json:$dir/json" -o "jsonl:$dir/jsonl" \
-		-o "ktap:$dir/ktap" -o "junit:$dir/junit"
+		-o "ktap:$dir/ktap" -o "junit:$dir/junit" -o "matrix:$dir/matrix" -o "matrix-md:$dir/matrix-md"
 }
 
 main_run() {
@@ -118,7 +119,7 @@ normalized() {
 		-e 's/(misbehave|outcomes)\.c:[0-9]+/\1.c:N/g; s/^(# kernel ).*/\1K/' \
 		-e 's/("kernel": ?|name="kernel" value=|"machine": ?|name="machine" value=)"[^"]*"/\1"K"/' \
 		-e 's|("command_line": ?)"[^"]*"|\1"C"|; s|(name="command_line" value=)"[^"]*"|\1"C"|' \
-		-e "s|$dir|DIR|g" -e 's/(no insert_unix_seqpacket) \([A-Z]+\)/\1 (E)/' "$1"
+		-e 's/^(## )?Linux .*/\1Linux K/' -e "s|$dir|DIR|g" -e 's/(no insert_unix_seqpacket) \([A-Z]+\)/\1 (E)/' "$1"
 }
 
 golden() {
@@ -131,7 +132,7 @@ write_golden() {
 
 	mkdir -p "$GOLDEN"
 	main_run
-	for format in human json jsonl ktap junit; do
+	for format in "${formats[@]}"; do
 		normalized "$dir/$format" >"$GOLDEN/report.$format"
 	done
 }
@@ -258,6 +259,40 @@ ordered() {
 	rm "$dir/main"
 }
 
+# All cells and nothing else run; what differs between two of one cell is shown.
+matrix() {
+	run "$SELF" --matrix -J "$dir/m.json"
+	want_status 1
+	want_in "$dir/out" '^Linux '
+	want_in "$dir/out" '^  tcp4 +delivered  delivered/dropped$'
+	want_in "$dir/out" '^  outcomes/sockmap/sk_skb-ingress/udp4-udp4: .* there is an outcome'
+	want_python "what runs" "$dir/m.json" <<-'PYTHON'
+	import json, sys
+	doc = json.load(open(sys.argv[1]))
+	assert [t["name"] for t in doc["results"]] == ["outcomes"], doc["results"]
+	assert len(doc["results"][0]["subtests"]) == 7
+	PYTHON
+	run "$SELF" --matrix=md -a 'outcomes/*egress*'
+	want_status 0
+	want_in "$dir/out" '^\| tcp4 +\| EACCES \|$'
+	want_text 1 "$(grep -c '^###' "$dir/out")" "grids"
+}
+
+matrix_known() {
+	printf '%s\n' 'fix: 123456789abc ("outcomes: Fix it")' 'why: it goes wrong' \
+		'fail: outcomes/sockmap/sk_skb-ingress/udp4-udp4' >"$dir/m.expect"
+	run "$SELF" --matrix --expect "$dir/m.expect"
+	want_status 0
+	want_in "$dir/out" '^  udp4 +local +XFAIL +-$'
+	want_in "$dir/out" '^  123456789abc .*outcomes: Fix it'
+}
+
+no_matrix() {
+	run "$SELF" --matrix -t behave
+	want_status 2
+	want_in "$dir/err" 'belongs to the redirect matrix'
+}
+
 on_stdout() {
 	run "$SELF" -a behave -o "$1"
 	want_status 0
@@ -285,10 +320,10 @@ if [[ ${1:-} == --golden ]]; then
 fi
 filter=("$@")
 
-for format in human json jsonl ktap junit; do
-	t "-o $format: as in tests/golden" golden $format
-	t "-o $format: a full device" full $format
-	t "-o $format: an earlier report survives a usage error" keeps_old $format
+for format in "${formats[@]}"; do
+	t "-o $format: as in tests/golden" golden "$format"
+	t "-o $format: a full device" full "$format"
+	t "-o $format: an earlier report survives a usage error" keeps_old "$format"
 done
 t "-o ktap: plans, numbers and names" ktap_rules
 t "-o ktap: the kernel's parser reads it" ktap_for_kernel
@@ -302,6 +337,11 @@ t "-o ktap: instead of the report for people" on_stdout ktap 'KTAP version 1'
 t "-o junit: instead of the report for people" on_stdout junit '<?xml'
 t "-o jsonl: instead of the report for people" on_stdout jsonl '{"event":"begin"'
 t "-o json: instead of the report for people" on_stdout json '{'
+t "--matrix: what the cells say" matrix
+t "--matrix: known failures" matrix_known
+t "--matrix: nothing of it is selected" no_matrix
+t "--matrix: no such style" usage 'matrix=md, not' --matrix=html
+t "--matrix: two on standard output" usage 'standard output cannot hold two' --matrix --matrix=md
 t "-o: no such format" usage 'no format "nope"' -o nope
 t "-o: no format" usage 'no format ""' -o :file
 t "-o: no file" usage 'which file' -o ktap:
