@@ -5,12 +5,17 @@
  *	refused-key		a socket in a map gets no key, and the program's verdicts go on
  *	refused-insert		a socket with TLS is not inserted, and goes on encrypting
  *	after-map		TLS for a socket that was in a map
+ *	pieces-after-map	the same, where records are put together from several sends
+ *	fault-after-map		the same, with a send from memory that is not all there
+ *	full-after-map		the same, with sends until the buffer is full
  *	ciphertext		a program redirects what others have encrypted and are to decrypt
  *
  * TLS that begins in a map is not taken out of it: no kernel gives that socket its own functions back.
  */
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <bpf/libbpf.h>
 #include <linux/tls.h>
@@ -123,6 +128,84 @@ static void after_map(struct topology *t)
 		check_tls(&t->in);
 }
 
+static bool leave_map(struct topology *t)
+{
+	return topology_remove_sockets(t) && start(t->in.mapped, "mapped end") &&
+	       start(t->in.peer, "peer") && check_tls(&t->in);
+}
+
+/* TLS keeps what is to be sent as messages of sk_msg: those that are open, split and cut short. */
+static void pieces_after_map(struct topology *t)
+{
+	/* A record is full at 16384 bytes; the last send is what closes the last one. */
+	static const size_t pieces[] = { 100, 1, 4096, 4096, 4096, 4096, 4000, 17, 3000 };
+	struct message m[ARRAY_SIZE(pieces)];
+
+	if (!leave_map(t))
+		return;
+	for (unsigned int i = 0; i < ARRAY_SIZE(pieces); i++) {
+		bool last = i == ARRAY_SIZE(pieces) - 1;
+
+		fill_message(&m[i], pieces[i]);
+		if (!CHECK_EQ(send_message(t->in.mapped, &m[i], last ? 0 : MSG_MORE), pieces[i],
+			      "send of piece %u", i))
+			return;
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(pieces); i++) {
+		if (!check_arrives(t->in.peer, &m[i], "a piece of a record"))
+			return;
+	}
+	check_tls_traffic(&t->in);
+}
+
+/* A message, the end of which is on a page that is not there. */
+static void fault_after_map(struct topology *t)
+{
+	const size_t page = sysconf(_SC_PAGESIZE);
+	const size_t there = 1000;
+	char *pages;
+	ssize_t n;
+
+	if (!leave_map(t))
+		return;
+	pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!CHECK(pages != MAP_FAILED, "mmap"))
+		return;
+	if (CHECK_OK(munmap(pages + page, page) ? -errno : 0, "munmap")) {
+		fill_pattern(pages + page - there, there, new_seed(), 0);
+		n = send(t->in.mapped, pages + page - there, there + page / 2, 0) < 0 ? -errno : 0;
+		CHECK_ERR(n, EFAULT, "send from memory that is not all there");
+	}
+	munmap(pages, page);
+	check_nothing(t->in.peer, "after a send that failed");
+	check_tls_traffic(&t->in);
+}
+
+static void full_after_map(struct topology *t)
+{
+	const uint32_t seed = new_seed();
+	const int small = 8192;
+	char buf[3000];
+	size_t sent = 0;
+	ssize_t n;
+
+	if (!leave_map(t) ||
+	    !CHECK_OK(setsockopt(t->in.mapped, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small))
+			      ? -errno
+			      : 0,
+		      "SO_SNDBUF"))
+		return;
+	do {
+		fill_pattern(buf, sizeof(buf), seed, sent);
+		n = send(t->in.mapped, buf, sizeof(buf), MSG_DONTWAIT);
+		sent += n > 0 ? n : 0;
+	} while (n > 0);
+	if (!CHECK_EQ(n < 0 ? -errno : 0, -EAGAIN, "send when the buffer is full") ||
+	    !check_pattern(t->in.peer, sent, seed, 0, "TLS through a full buffer"))
+		return;
+	check_tls_traffic(&t->in);
+}
+
 static void ciphertext(struct topology *t)
 {
 	if (!start(t->sender, "sender") || !give_key(t->sender, TLS_TX, "sender") ||
@@ -155,6 +238,9 @@ static const struct scenario scenarios[] = {
 	  .guards = key_fixes },
 	{ "refused-insert", PASSES, .run = refused_insert, TLS_NEEDED, .guards = insert_fixes },
 	{ "after-map", PASSES | ANY_INGRESS, .run = after_map, TLS_NEEDED },
+	{ "pieces-after-map", PASSES, .run = pieces_after_map, TLS_NEEDED },
+	{ "fault-after-map", PASSES, .run = fault_after_map, TLS_NEEDED },
+	{ "full-after-map", PASSES, .run = full_after_map, TLS_NEEDED },
 	{ "ciphertext", SKB_EGRESS | PARSER_EGRESS, .run = ciphertext, TLS_NEEDED },
 };
 
