@@ -5,6 +5,9 @@
  *	none			nothing is attached: queries say so, and detaching fails
  *	query			of each type: the id of what is attached, and nothing once it is detached
  *	wrong-type		programs, maps and attach types that do not belong together
+ *	bad-descriptors		attach, detach, query and link with what is no map, or no program
+ *	flags			that nobody has given a meaning are refused
+ *	map-fdinfo		/proc says how much memory a map takes, more for more entries
  *	replace			attaching again replaces
  *	detach-other		only what is attached can be detached
  *	exclusive		a map has a verdict with a parser or one without, not both
@@ -21,9 +24,13 @@
  *	link-detach		the same by BPF_LINK_DETACH
  *	link-exclusive		nobody attaches or detaches past a link, and no link on what is attached
  *	link-update		replaces the program; BPF_F_REPLACE only the one that is named
+ *	link-fdinfo		/proc says what it attaches to which map
  *	link-keeps-map		a map whose descriptors are closed lives as long as its link
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -187,6 +194,106 @@ static void query_type(const struct map_env *env, const struct attachable *a)
 static void query(const struct map_env *env)
 {
 	for_each_type(env, query_type);
+}
+
+static int query_error(int map_fd, enum bpf_attach_type type, uint32_t flags)
+{
+	uint32_t id, n = 1;
+
+	return bpf_prog_query(map_fd, type, flags, NULL, &id, &n) ? -errno : 0;
+}
+
+static void bad_descriptors_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1;
+	int prog;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	prog = program(skel, a->type, 0);
+	CHECK_ERR(attach(-1, map_fd, a->type), EBADF, "attach without a program");
+	CHECK_ERR(attach(map_fd, map_fd, a->type), EINVAL, "attach a map");
+	CHECK_ERR(attach(prog, -1, a->type), EBADF, "attach without a map");
+	CHECK_ERR(attach(prog, prog, a->type), EINVAL, "attach to a program");
+	CHECK_ERR(detach(-1, map_fd, a->type), EBADF, "detach without a program");
+	CHECK_ERR(detach(prog, -1, a->type), EBADF, "detach without a map");
+	if (have_feature(FEAT_QUERY))
+		CHECK_ERR(query_error(-1, a->type, 0), EBADF, "query without a map");
+	if (have_feature(FEAT_LINK)) {
+		CHECK_ERR(create_link(-1, map_fd, a->type), EBADF, "link without a program");
+		CHECK_ERR(create_link(prog, -1, a->type), EBADF, "link without a map");
+		CHECK_ERR(create_link(prog, prog, a->type), EINVAL, "link to a program");
+	}
+	check_query(map_fd, a->type, -1);
+}
+
+static void bad_descriptors(const struct map_env *env)
+{
+	for_each_type(env, bad_descriptors_type);
+}
+
+static void flags_type(const struct map_env *env, const struct attachable *a)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = 1);
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1;
+	int prog;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	prog = program(skel, a->type, 0);
+	CHECK_ERR(bpf_prog_attach(prog, map_fd, a->type, BPF_F_ALLOW_OVERRIDE) ? -errno : 0, EINVAL,
+		  "attach with BPF_F_ALLOW_OVERRIDE");
+	if (have_feature(FEAT_QUERY))
+		CHECK_ERR(query_error(map_fd, a->type, BPF_F_QUERY_EFFECTIVE), EINVAL,
+			  "query with BPF_F_QUERY_EFFECTIVE");
+	if (have_feature(FEAT_LINK))
+		CHECK_ERR(bpf_link_create(prog, map_fd, a->type, &opts) < 0 ? -errno : 0, EINVAL,
+			  "link with flags");
+	check_query(map_fd, a->type, -1);
+}
+
+static void flags(const struct map_env *env)
+{
+	for_each_type(env, flags_type);
+}
+
+/* What /proc says of a descriptor: the number behind "KEY:", or -1. */
+static long long fdinfo(int fd, const char *key)
+{
+	size_t len = strlen(key);
+	long long value = -1;
+	char line[256];
+	FILE *f;
+
+	snprintf(line, sizeof(line), "/proc/self/fdinfo/%d", fd);
+	f = fopen(line, "re");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, key, len) && line[len] == ':')
+			value = strtoll(line + len + 1, NULL, 0);
+	}
+	fclose(f);
+	return value;
+}
+
+static void map_fdinfo(const struct map_env *env)
+{
+	/* A pointer an entry is the least that either map allocates beforehand. */
+	const uint32_t few = 4, many = 65536;
+	int small __auto_close = make_map(env, few);
+	int large __auto_close = make_map(env, many);
+
+	if (small < 0 || large < 0)
+		return;
+	CHECK_EQ(fdinfo(small, "map_type"), env->type, "map_type");
+	CHECK_EQ(fdinfo(small, "max_entries"), few, "max_entries");
+	CHECK(fdinfo(large, "memlock") >= (long long)(many * sizeof(void *)),
+	      "memlock of %u entries: %lld", many, fdinfo(large, "memlock"));
+	CHECK(fdinfo(small, "memlock") < fdinfo(large, "memlock"), "memlock of %u entries: %lld",
+	      few, fdinfo(small, "memlock"));
 }
 
 static void replace_type(const struct map_env *env, const struct attachable *a)
@@ -584,6 +691,30 @@ static void link_update(const struct map_env *env)
 	for_each_type(env, link_update_type);
 }
 
+static void link_fdinfo_type(const struct map_env *env, const struct attachable *a)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	int map_fd __auto_close = -1, link __auto_close = -1;
+	int prog;
+
+	if (!open_both(env, 1, &skel, &map_fd))
+		return;
+	prog = program(skel, a->type, 0);
+	link = create_link(prog, map_fd, a->type);
+	if (!CHECK_OK(link, "make a link"))
+		return;
+	CHECK_EQ(fdinfo(link, "prog_id"), program_id(prog), "prog_id");
+	CHECK_EQ(fdinfo(link, "map_id"), map_id(map_fd), "map_id");
+	CHECK_EQ(fdinfo(link, "attach_type"), a->type, "attach_type");
+	CHECK_OK(bpf_link_detach(link) ? -errno : 0, "detach");
+	CHECK_EQ(fdinfo(link, "map_id"), 0, "map_id of a link that is detached");
+}
+
+static void link_fdinfo(const struct map_env *env)
+{
+	for_each_type(env, link_fdinfo_type);
+}
+
 static void link_keeps_map_type(const struct map_env *env, const struct attachable *a)
 {
 	struct attach_bpf *skel __auto_attach = NULL;
@@ -633,6 +764,9 @@ static const struct map_case cases[] = {
 	{ "none", NULL, .run = none, .uses = ALL_TYPES | QUERY },
 	{ "query", NULL, .run = query, .needs = QUERY, .uses = ALL_TYPES },
 	{ "wrong-type", NULL, .run = wrong_type, .uses = QUERY },
+	{ "bad-descriptors", NULL, .run = bad_descriptors, .uses = ALL_TYPES | QUERY | LINK },
+	{ "flags", NULL, .run = flags, .uses = ALL_TYPES | QUERY | LINK },
+	{ "map-fdinfo", NULL, .run = map_fdinfo },
 	{ "replace", NULL, .run = replace, .uses = ALL_TYPES | QUERY },
 	{ "detach-other", NULL, .run = detach_other, .uses = ALL_TYPES | QUERY },
 	{ "exclusive", NULL, .run = exclusive, .needs = SKB_VERDICT },
@@ -663,6 +797,7 @@ static const struct map_case cases[] = {
 	{ "link-detach", NULL, .run = link_detach, .needs = LINK, .uses = ALL_TYPES | QUERY },
 	{ "link-exclusive", NULL, .run = link_exclusive, .needs = LINK, .uses = ALL_TYPES | QUERY },
 	{ "link-update", NULL, .run = link_update, .needs = LINK, .uses = ALL_TYPES | QUERY },
+	{ "link-fdinfo", NULL, .run = link_fdinfo, .needs = LINK, .uses = ALL_TYPES },
 	{ "link-keeps-map", NULL, .run = link_keeps_map, .needs = LINK, .uses = ALL_TYPES | QUERY },
 };
 
