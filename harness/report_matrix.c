@@ -99,8 +99,7 @@ static bool same_grid(const struct cell *a, const struct cell *b)
 
 static bool same_cell(const struct cell *a, const struct cell *b)
 {
-	return same_grid(a, b) && strcmp(a->in, b->in) == 0 && strcmp(a->in, b->in) == 0 &&
-	       strcmp(a->out, b->out) == 0;
+	return same_grid(a, b) && strcmp(a->in, b->in) == 0 && strcmp(a->out, b->out) == 0;
 }
 
 static const char *outcome(const struct result *r)

@@ -14,7 +14,7 @@ static const struct {
 	{ "sockmap", "sk_msg", "ingress", "tcp4", "udp4", "delivered" },
 	{ "sockhash", "sk_msg", "ingress", "tcp4", "udp4", "dropped" },
 	{ "sockmap", "sk_msg", "egress", "tcp4", "udp4", "EACCES" },
-	{ "sockmap", "sk_skb", "ingress", "udp4", "tcp4", "local" },
+	{ "sockmap", "sk_skb", "ingress", "tcp4", "tcp4", "local" },
 	{ "sockmap", "sk_skb", "ingress", "udp4", "udp4", NULL },
 	{ "sockmap", "sk_skb", "ingress", "udp4", "unix_seqpacket", "delivered" },
 };
