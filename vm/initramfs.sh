@@ -93,7 +93,7 @@ add_output_file() {
 
 	case $2 in
 	-o | --output)
-		[[ $file =~ ^(json|jsonl|ktap|junit|human):(.*)$ ]] || return 0
+		[[ $file =~ ^([a-z-]+):(.*)$ ]] || return 0
 		format=${BASH_REMATCH[1]} file=${BASH_REMATCH[2]}
 		;;
 	-J | --json-summary) format=json ;;
