@@ -119,8 +119,9 @@ void check_scope(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * What the kernel was seen to do with the data, in a word: "delivered", "dropped", "local", or the
- * name of an errno. The last one counts. It is for tables, and decides nothing: checks do.
+ * What the kernel was seen to do with the data, in a word: "delivered", "dropped", "local", the name
+ * of an errno, or in a failure what else it was, such as "lost" (harness/report_matrix.c has them
+ * all). The last one counts. It is for tables, and decides nothing: checks do.
  */
 void observed(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

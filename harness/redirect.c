@@ -11,8 +11,16 @@
 #include "network_helpers.h"
 #include "progs/verdicts.h"
 
+static const char *const fates[] = {
+	[RECV_UNREADY] = "unready",	    [RECV_NO_WAKEUP] = "asleep",
+	[RECV_MISDIRECTED] = "misdirected", [RECV_LOST] = "lost",
+	[RECV_SPURIOUS] = "spurious",
+};
+
 static bool check_read(const struct topology *t, ssize_t n, const struct recv_report *report)
 {
+	if (n < 0 && report->fate < ARRAY_SIZE(fates) && fates[report->fate])
+		observed("%s", fates[report->fate]);
 	return check_received(
 		t->direction, n, report,
 		report->fate == RECV_MISDIRECTED ? topology_name_of(t, report->found_at) : "");
@@ -85,6 +93,20 @@ static bool check_message(const struct topology *t, const struct message *m, cha
 	return CHECK_BYTES(buf, n, m->bytes, m->len, "%s: received", t->direction);
 }
 
+static bool check_sent(const struct topology *t, ssize_t n, const struct message *m)
+{
+	if (n < 0)
+		observed("%s", strerrorname_np((int)-n));
+	return CHECK_EQ(n, m->len, "%s: send", t->direction);
+}
+
+static bool check_refused(const struct topology *t, ssize_t n)
+{
+	if (n >= 0)
+		observed("sent");
+	return CHECK_ERR(n, t->redirect->error, "%s: send", t->direction);
+}
+
 /* No program sees what is LOCAL. */
 static void expect_pass(struct topology *t, size_t len)
 {
@@ -118,7 +140,7 @@ static bool deliver(struct topology *t, const struct message *sent, const struct
 		return false;
 	expect_pass(t, expected->len);
 	n = send_message(t->sender, sent, send_flags);
-	sent_ok = CHECK_EQ(n, sent->len, "%s: send", t->direction);
+	sent_ok = check_sent(t, n, sent);
 	n = reader_finish(reader, &report);
 	if (!sent_ok || !check_read(t, n, &report))
 		return false;
@@ -171,8 +193,7 @@ static bool check_queue(struct topology *t)
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
 		fill_message(&sent[i], lengths[i]);
 		expect_pass(t, sent[i].len);
-		if (!CHECK_EQ(send_message(t->sender, &sent[i], 0), sent[i].len, "%s: send %zu",
-			      t->direction, i))
+		if (!check_sent(t, send_message(t->sender, &sent[i], 0), &sent[i]))
 			return false;
 		/* One at a time, or TCP may merge segments and so verdicts. */
 		topology_wait_for_verdicts(t);
@@ -239,8 +260,7 @@ static bool check_local_oob(struct topology *t)
 	fill_message(&sent, 2);
 	expected = sent;
 	expected.len = 1;
-	return CHECK_EQ(send_message(t->sender, &sent, MSG_OOB), sent.len, "%s: send",
-			t->direction) &&
+	return check_sent(t, send_message(t->sender, &sent, MSG_OOB), &sent) &&
 	       check_arrives(t->target, &expected, t->direction) &&
 	       CHECK_BYTES(&byte, recv(t->target, &byte, 1, MSG_OOB | MSG_DONTWAIT), sent.bytes + 1,
 			   1, "%s: recv(MSG_OOB)", t->direction) &&
@@ -279,8 +299,8 @@ static bool send_dropped(struct topology *t)
 	topology_expect(t, SK_DROP, m.len - oob);
 	n = send_message(t->sender, &m, oob ? MSG_OOB : 0);
 	if (t->redirect->outcome == REFUSED)
-		return CHECK_ERR(n, t->redirect->error, "%s: send", t->direction);
-	return CHECK_EQ(n, m.len, "%s: send", t->direction);
+		return check_refused(t, n);
+	return check_sent(t, n, &m);
 }
 
 /*

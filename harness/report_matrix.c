@@ -15,6 +15,9 @@
 /* Of the subtests that failed, so many are quoted. */
 #define QUOTES_MAX 10
 
+/* Follows what was seen in a test that failed. */
+#define FAILED "!"
+
 static const struct style {
 	enum format format;
 	const char *title, *subtitle, *item; /* in front of them */
@@ -31,9 +34,18 @@ static struct output outputs[ARRAY_SIZE(styles)];
 /* ---- Sets of words, in the order in which they came ------------------------------------------ */
 
 struct words {
-	const char **word;
+	char **word;
 	unsigned int nr;
 };
+
+static char *copy(const char *text)
+{
+	char *string = strdup(text);
+
+	if (!string)
+		abort();
+	return string;
+}
 
 static bool words_have(const struct words *words, const char *word)
 {
@@ -46,7 +58,7 @@ static bool words_have(const struct words *words, const char *word)
 
 static void words_add(struct words *words, const char *word)
 {
-	const char **longer;
+	char **longer;
 
 	if (words_have(words, word))
 		return;
@@ -54,11 +66,13 @@ static void words_add(struct words *words, const char *word)
 	if (!longer)
 		abort();
 	words->word = longer;
-	words->word[words->nr++] = word;
+	words->word[words->nr++] = copy(word);
 }
 
 static void words_free(struct words *words)
 {
+	for (unsigned int i = 0; i < words->nr; i++)
+		free(words->word[i]);
 	free(words->word);
 	*words = (struct words){};
 }
@@ -102,21 +116,33 @@ static bool same_cell(const struct cell *a, const struct cell *b)
 	return same_grid(a, b) && strcmp(a->in, b->in) == 0 && strcmp(a->out, b->out) == 0;
 }
 
+/* What was seen. */
 static const char *outcome(const struct result *r)
 {
 	switch (r->verdict) {
 	case VERDICT_PASS:
 		return r->observed && *r->observed ? r->observed : "passed";
 	case VERDICT_FAIL:
-		return "FAIL";
 	case VERDICT_XFAIL:
-		return "XFAIL";
+		return r->observed && *r->observed ? r->observed : "failed";
 	case VERDICT_SKIP:
 		return "-";
 	case VERDICT_NONE:
 		break;
 	}
 	return "?";
+}
+
+static void add_outcome(const struct result *r, struct words *words, struct words *seen)
+{
+	bool failed = r->verdict == VERDICT_FAIL || r->verdict == VERDICT_XFAIL;
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s%s", outcome(r), failed ? FAILED : "");
+	words_add(words, text);
+	words_add(seen, outcome(r));
+	if (failed)
+		words_add(seen, FAILED);
 }
 
 static char *join_words(const struct words *words)
@@ -152,8 +178,7 @@ static char *cell_text(const struct plan *plan, const struct cell *cell, struct 
 
 		if (!item->selected || !cell_of(&item->subtest, &other) || !same_cell(cell, &other))
 			continue;
-		words_add(&words, outcome(&item->result));
-		words_add(seen, outcome(&item->result));
+		add_outcome(&item->result, &words, seen);
 	}
 	if (words.nr == 0)
 		words_add(seen, ".");
@@ -218,15 +243,6 @@ static void put_table(const struct table *t, FILE *out, const struct style *styl
 			put_rule(t, out, style);
 	}
 	fputc('\n', out);
-}
-
-static char *copy(const char *text)
-{
-	char *string = strdup(text);
-
-	if (!string)
-		abort();
-	return string;
 }
 
 static struct table make_table(const struct words *rows, const struct words *columns)
@@ -309,8 +325,15 @@ static const struct {
 	{ "dropped", "the send worked, and the data is nowhere" },
 	{ "local", "no program was run, and it went its normal way" },
 	{ "passed", "what the test looks for was seen" },
-	{ "FAIL", "the test failed" },
-	{ "XFAIL", "the test failed, as is known of this kernel, which lacks a fix" },
+	{ "lost", "it was sent, and arrived nowhere" },
+	{ "misdirected", "it arrived elsewhere" },
+	{ "unready", "it arrived, and poll(2) did not say so" },
+	{ "asleep", "it arrived, and the reader was not woken" },
+	{ "spurious", "the reader was woken, and there was nothing" },
+	{ "sent", "the send worked" },
+	{ "let-in", "in.mapped got into the map" },
+	{ "failed", "it went wrong in a way that has no word here" },
+	{ FAILED, "not as it should be: the test failed" },
 	{ "-", "not tried, as this kernel lacks what the test needs" },
 	{ "?", "the test has not run" },
 	{ ".", "no test, or none selected: where the map refuses in.mapped, one target is enough" },

@@ -244,6 +244,8 @@ static bool insert_sender(const struct topology *t)
 {
 	int err = topology_insert(t, topology_in_map(t), KEY_IN, t->in.mapped);
 
+	if (t->redirect->outcome == KEPT_OUT && !err)
+		observed("let-in");
 	if (t->redirect->outcome == KEPT_OUT)
 		return CHECK_ERR(err, t->redirect->error, "insert in.mapped");
 	return CHECK_OK(err, "insert in.mapped");

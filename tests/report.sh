@@ -283,7 +283,7 @@ matrix_known() {
 		'fail: outcomes/sockmap/sk_skb-ingress/udp4-udp4' >"$dir/m.expect"
 	run "$SELF" --matrix --expect "$dir/m.expect"
 	want_status 0
-	want_in "$dir/out" '^  udp4 +[.] +XFAIL +-$'
+	want_in "$dir/out" '^  udp4 +[.] +failed! +-$'
 	want_in "$dir/out" '^  123456789abc .*outcomes: Fix it'
 }
 
