@@ -12,24 +12,9 @@ set -u -o pipefail
 HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) || exit 1
 readonly HERE
 good=${1:-debian:6.1} bad=${2:-debian:6.18}
-count=0 failed=0
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/bisect-test.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 130' INT TERM
-
-# result NAME WHY: WHY is empty if it went well.
-result() {
-	count=$((count + 1))
-	if [[ ! $2 ]]; then
-		echo "ok $count $1"
-		return
-	fi
-	echo "not ok $count $1"
-	echo "# $2"
-	tail -n 40 "$dir/log" | sed 's/^/#   /'
-	failed=$((failed + 1))
-}
+# shellcheck source=tests/lib.sh
+source "$HERE/tests/lib.sh"
+scratch bisect
 
 # Where vmtest.sh finds that kernel.
 image_of() {
@@ -97,19 +82,19 @@ recipe() {
 }
 
 run_recipe() {
-	local want got skipped status
+	local want got skips status
 
 	mkdir "$dir/sockmap-tests" &&
 		tar -C "$HERE" --exclude=./.output/vm --exclude=./.git -cf - . | tar -C "$dir/sockmap-tests" -xf - ||
 		exit 1
 	(cd "$dir" && bash -e -u -c "$(recipe)") >"$dir/log" 2>&1
 	status=$?
-	result "the recipe runs" "$( ((status == 0)) || echo "exit status $status")"
+	result "the recipe runs" "$( ((status == 0)) || echo "exit status $status")" "$dir/log"
 	want=$(git log --format=%h --grep='^the culprit' -1)
 	got=$(git rev-parse --short refs/bisect/bad 2>/dev/null)
 	result "it finds the culprit" "$([[ $got == "$want" ]] || echo "found $got, not $want")"
-	skipped=$(grep -c ' skip ' "$dir/tests-copy/.output/vm/bisect/bisect.log")
-	result "commits without a verdict are skipped" "$( ((skipped)) || echo "there was none among the steps")"
+	skips=$(grep -c ' skip ' "$dir/tests-copy/.output/vm/bisect/bisect.log")
+	result "commits without a verdict are skipped" "$( ((skips)) || echo "there was none among the steps")"
 	result "bisect.log has a line a step" "$(grep -vE \
 		'^[0-9a-f]{12} (PASS good|FAIL bad|(BOOTFAIL|UNTESTABLE) skip) [0-9.]+ s' \
 		"$dir/tests-copy/.output/vm/bisect/bisect.log" | sed 's/^/line: /')"
@@ -120,15 +105,10 @@ run_recipe() {
 
 # step NAME COMMIT STATUS PATTERN OPTION...: of one commit, outside a session.
 step() {
-	local name=$1 commit=$2 want=$3 pattern=$4 got why=''
-
-	git checkout -q --detach "$(git log --format=%h --grep="^$commit\$" -1 last)" || exit 1
-	"$dir/sockmap-tests/vmtest.sh" --build --bisect -k . -o "$dir/step" "${@:5}" -- \
-		-a 'sockmap_listen/sockmap IPv4 UDP test_insert_opened' >"$dir/log" 2>&1
-	got=$?
-	((got == want)) || why="exit status $got, not $want"
-	[[ ! $pattern ]] || grep -qE -- "$pattern" "$dir/log" || why+="${why:+; }no \"$pattern\" in the output"
-	result "$name" "$why"
+	git checkout -q --detach "$(git log --format=%h --grep="^$2\$" -1 last)" || exit 1
+	try "$3" "$4" "$dir/sockmap-tests/vmtest.sh" --build --bisect -k . -o "$dir/step" "${@:5}" -- \
+		-a 'sockmap_listen/sockmap IPv4 UDP test_insert_opened'
+	tried "$1"
 }
 
 single_steps() {
@@ -152,6 +132,4 @@ make_tree
 make_history
 run_recipe
 single_steps
-echo "1..$count"
-echo "bisect: $((count - failed)) passed, $failed failed, 0 skipped"
-((failed == 0))
+finish bisect

@@ -9,61 +9,19 @@ set -u -o pipefail
 
 HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) || exit 1
 readonly HERE
-filter=("$@") count=0 failed=0
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/build-test.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 130' INT TERM
+# shellcheck source=tests/lib.sh
+source "$HERE/tests/lib.sh"
+filter=("$@")
+scratch build
 unset KBUILD_OUTPUT CC LLVM CROSS_COMPILE MAKEFLAGS
 
-selected() {
-	local word
-
-	((${#filter[@]})) || return 0
-	for word in "${filter[@]}"; do
-		[[ $1 == *"$word"* ]] && return 0
-	done
-	return 1
-}
-
-report() {
-	local name=$1 why=$2
-
-	count=$((count + 1))
-	if [[ ! $why ]]; then
-		echo "ok $count $name"
-		return
-	fi
-	echo "not ok $count $name"
-	echo "# $why"
-	sed 's/^/#   /' "$dir/stderr" "$dir/stdout" | tail -n 25
-	failed=$((failed + 1))
-}
-
-# row NAME CODE PATTERN COMMAND...: as in tests/vmtest.sh. Only a build that succeeds prints a path.
+# row NAME CODE PATTERN COMMAND...: only a build that succeeds prints a path.
 row() {
-	local name=$1 want=$2 pattern=$3 got why=''
-
-	selected "$name" || return 0
-	shift 3
-	"$@" >"$dir/stdout" 2>"$dir/stderr" </dev/null
-	got=$?
-	((got == want)) || why="exit code $got, not $want"
-	[[ ! $pattern ]] || grep -qE -- "$pattern" "$dir/stdout" "$dir/stderr" ||
-		why+="${why:+; }no \"$pattern\" in the output"
-	((want == 0)) || [[ ! -s $dir/stdout ]] || why+="${why:+; }a path is printed"
-	((want != 0)) || [[ -f $(<"$dir/stdout") ]] || why+="${why:+; }stdout is not the path of an image"
-	report "$name" "$why"
-}
-
-# check NAME COMMAND...: anything else that must succeed.
-check() {
-	local name=$1 why=''
-
-	selected "$name" || return 0
-	shift
-	"$@" >"$dir/stdout" 2>"$dir/stderr" </dev/null || why="failed: $*"
-	report "$name" "$why"
+	selected "$1" || return 0
+	try "${@:2}"
+	(($2 == 0)) || [[ ! -s $dir/stdout ]] || because "a path is printed"
+	(($2 != 0)) || [[ -f $(<"$dir/stdout") ]] || because "stdout is not the path of an image"
+	tried "$1"
 }
 
 # Like Kbuild: the last word on an option counts, those in the file "dropped" are not to be had, the output
@@ -227,6 +185,4 @@ interrupted() {
 test_builds
 test_fails
 test_usage
-echo "1..$count"
-echo "build-kernel.sh: $((count - failed)) passed, $failed failed, 0 skipped"
-((failed == 0))
+finish build-kernel.sh

@@ -5,30 +5,9 @@
 set -u -o pipefail
 
 cd "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
-count=0 failed=0
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/coverage-test.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-
-# row NAME STATUS PATTERN COMMAND...
-row() {
-	local name=$1 want=$2 pattern=$3 got why=''
-
-	shift 3
-	"$@" >"$dir/output" 2>&1
-	got=$?
-	((got == want)) || why="exit status $got, not $want"
-	grep -qE -- "$pattern" "$dir/output" || why+="${why:+; }no \"$pattern\" in the output"
-	count=$((count + 1))
-	if [[ ! $why ]]; then
-		echo "ok $count $name"
-		return
-	fi
-	echo "not ok $count $name"
-	echo "# $why"
-	sed 's/^/#   /' "$dir/output"
-	failed=$((failed + 1))
-}
+# shellcheck source=tests/lib.sh
+source tests/lib.sh
+scratch coverage
 
 # Of its 4 lines, 3 run; its condition goes one of two ways.
 make_tree() {
@@ -46,7 +25,7 @@ make_tree() {
 	GCOV_PREFIX=$dir/sys "$dir/program" && tar -C "$dir/sys" -cf "$dir/counters.tar" .
 }
 
-make_tree || { echo "Bail out! no program with counters" && exit 1; }
+make_tree || bail_out "no program with counters"
 
 readonly COVERAGE=scripts/coverage.sh
 row counted 0 '^net/core/skmsg.c +3 of +4 +75.0 % +1 of +2 +50.0 %$' $COVERAGE "$dir/tree" "$dir/counters.tar"
@@ -63,5 +42,4 @@ row nothing-in-it 2 'counters of none' $COVERAGE "$dir/tree" "$dir/empty.tar"
 mv "$dir/tree/net/core/skmsg.gcno" "$dir/gcno"
 row another-tree 2 'gcno is missing' $COVERAGE "$dir/tree" "$dir/counters.tar"
 
-echo "coverage: $((count - failed)) passed, $failed failed, 0 skipped"
-((failed == 0))
+finish coverage

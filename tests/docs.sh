@@ -6,27 +6,9 @@
 set -u -o pipefail
 
 cd "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
-count=0 failed=0
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/docs-test.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-
-row() {
-	local name=$1 pattern=$2 why=''
-
-	shift 2
-	"$@" >"$dir/output" 2>&1 </dev/null || why="exit status $?: $*"
-	[[ ! $pattern ]] || grep -qE -- "$pattern" "$dir/output" || why+="${why:+; }no \"$pattern\" in the output"
-	count=$((count + 1))
-	if [[ ! $why ]]; then
-		echo "ok $count $name"
-		return
-	fi
-	echo "not ok $count $name"
-	echo "# $why"
-	sed 's/^/#   /' "$dir/output" | tail -n 25
-	failed=$((failed + 1))
-}
+# shellcheck source=tests/lib.sh
+source tests/lib.sh
+scratch docs
 
 # The tree with what is built, so that only the example has to be.
 build_example() {
@@ -55,13 +37,12 @@ links() {
 	return $broken
 }
 
-row example-builds '' build_example
-row example-passes 'Summary: 1/[1-9][0-9]* PASSED, 0 SKIPPED, 0 FAILED' run_example
-row example-named 'sockmap_example/sk_skb-ingress/tcp6-unix_stream/two-reads' run_example -l
+row example-builds 0 '' build_example
+row example-passes 0 'Summary: 1/[1-9][0-9]* PASSED, 0 SKIPPED, 0 FAILED' run_example
+row example-named 0 'sockmap_example/sk_skb-ingress/tcp6-unix_stream/two-reads' run_example -l
 sed -i 's/bytes + 50, 50/bytes + 51, 49/' "$dir/tree/prog_tests/sockmap_example.c"
-row example-rebuilds '' make -C "$dir/tree" -s test_progs
-row example-can-fail 'second half' bash -c '"$@"; (($? == 1))' - "$dir/tree/test_progs" -t sockmap_example
-row links '' links
+row example-rebuilds 0 '' make -C "$dir/tree" -s test_progs
+row example-can-fail 0 'second half' bash -c '"$@"; (($? == 1))' - "$dir/tree/test_progs" -t sockmap_example
+row links 0 '' links
 
-echo "docs: $((count - failed)) passed, $failed failed, 0 skipped"
-((failed == 0))
+finish docs

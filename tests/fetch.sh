@@ -7,58 +7,23 @@ set -u -o pipefail
 
 HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) || exit 1
 readonly HERE RELEASE=9.9.1-cloud-amd64
-count=0 failed=0 server=''
+server=''
+# shellcheck source=tests/lib.sh
+source "$HERE/tests/lib.sh"
 
-dir=$(mktemp -d "${TMPDIR:-/tmp}/fetch-test.XXXXXX") || exit 1
+scratch fetch
+
 # shellcheck disable=SC2317 # called by the trap
-cleanup() {
+clean_up() {
 	[[ ! $server ]] || kill "$server"
 	GNUPGHOME=$dir/gpg gpgconf --kill all
-	rm -rf "$dir"
 } 2>/dev/null
-trap cleanup EXIT
-trap 'exit 130' INT TERM
 
-fail_setup() {
-	echo "Bail out! $*"
-	exit 1
-}
-
-report() {
-	local name=$1 why=$2
-
-	count=$((count + 1))
-	if [[ ! $why ]]; then
-		echo "ok $count $name"
-		return
-	fi
-	echo "not ok $count $name"
-	echo "# $why"
-	sed 's/^/#   /' "$dir/stderr" "$dir/stdout" | tail -n 25
-	failed=$((failed + 1))
-}
-
-# row NAME CODE PATTERN COMMAND...: as in tests/vmtest.sh. Whatever fails leaves no kernel behind.
+# row NAME CODE PATTERN COMMAND...: whatever fails leaves no kernel behind.
 row() {
-	local name=$1 want=$2 pattern=$3 got why=''
-
-	shift 3
-	"$@" >"$dir/stdout" 2>"$dir/stderr" </dev/null
-	got=$?
-	((got == want)) || why="exit code $got, not $want"
-	[[ ! $pattern ]] || grep -qE -- "$pattern" "$dir/stdout" "$dir/stderr" ||
-		why+="${why:+; }no \"$pattern\" in the output"
-	((want == 0)) || [[ ! $(compgen -G "$dir/cache/*-cloud-*") ]] || why+="${why:+; }a kernel is visible"
-	report "$name" "$why"
-}
-
-# check NAME COMMAND...: anything else that must succeed.
-check() {
-	local name=$1 why=''
-
-	shift
-	"$@" >"$dir/stdout" 2>"$dir/stderr" </dev/null || why="failed: $*"
-	report "$name" "$why"
+	try "${@:2}"
+	(($2 == 0)) || [[ ! $(compgen -G "$dir/cache/*-cloud-*") ]] || because "a kernel is visible"
+	tried "$1"
 }
 
 # ---- The archive ---------------------------------------------------------------------------------
@@ -101,7 +66,7 @@ start_server() {
 	server.serve_forever()
 	PYTHON
 	server=$!
-	read -r -t 20 port <>"$dir/port" || fail_setup "no server"
+	read -r -t 20 port <>"$dir/port" || bail_out "no server"
 }
 
 # make_package NAME VERSION ARCH [FIELD]: of what is in $dir/tree.
@@ -110,7 +75,7 @@ make_package() {
 	printf '%s\n' "Package: $1" "Version: $2" "Architecture: $3" 'Maintainer: Nobody <nobody@localhost>' \
 		'Description: nothing' ${4+"$4"} >"$dir/tree/DEBIAN/control"
 	dpkg-deb -Znone --root-owner-group -b "$dir/tree" "$dir/archive/pool/$1_$2_$3.deb" >/dev/null ||
-		fail_setup "dpkg-deb"
+		bail_out "dpkg-deb"
 }
 
 # A kernel whose modules have gone, and libraries for another architecture.
@@ -156,7 +121,7 @@ publish() {
 			printf ' %s %s %s\n' "$(hash_of "$dists/$file")" "$(stat -c %s "$dists/$file")" "$file"
 		done
 	} >"$dists/Release"
-	gpg --batch --yes -q --clearsign -o "$dists/InRelease" "$dists/Release" || fail_setup "gpg"
+	gpg --batch --yes -q --clearsign -o "$dists/InRelease" "$dists/Release" || bail_out "gpg"
 }
 
 # The scripts under test are as they are, but for the keyring. The machine's apt is one that puts up with what
@@ -165,7 +130,7 @@ prepare() {
 	local tool
 
 	for tool in python3 gpg apt-get dpkg-deb curl; do
-		command -v "$tool" >/dev/null || fail_setup "$tool is missing"
+		command -v "$tool" >/dev/null || bail_out "$tool is missing"
 	done
 	suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 	dists=$dir/archive/dists/$suite
@@ -173,8 +138,8 @@ prepare() {
 	mkdir -m 700 "$dir/gpg"
 	export GNUPGHOME=$dir/gpg
 	gpg --batch -q --passphrase '' --quick-gen-key fetch-test rsa2048 sign never 2>/dev/null ||
-		fail_setup "gpg"
-	gpg --batch -q --export >"$dir/key.gpg" || fail_setup "gpg"
+		bail_out "gpg"
+	gpg --batch -q --export >"$dir/key.gpg" || bail_out "gpg"
 	mkdir "$dir/vm" "$dir/scripts" "$dir/empty" "$dir/state" "$dir/small" "$dir/bin"
 	cp "$HERE/vm/fetch-kernel.sh" "$dir/vm"
 	cp "$HERE/scripts/sysroot.sh" "$dir/scripts"
@@ -198,7 +163,7 @@ prepare() {
 	APT::Get::AllowUnauthenticated "true";
 	CONF
 	export APT_CONFIG=$dir/apt.conf no_proxy=127.0.0.1
-	apt-get -q update >"$dir/stdout" 2>&1 || fail_setup "apt: $(tail -n 1 "$dir/stdout")"
+	apt-get -q update >"$dir/stdout" 2>&1 || bail_out "apt: $(tail -n 1 "$dir/stdout")"
 }
 
 fetch() {
@@ -389,6 +354,4 @@ test_resumed
 test_ways
 test_sysroot
 test_cache
-echo "1..$count"
-echo "fetch-kernel.sh: $((count - failed)) passed, $failed failed, 0 skipped"
-((failed == 0))
+finish fetch-kernel.sh

@@ -11,20 +11,21 @@ set -u -o pipefail
 HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) || exit 1
 cd "$HERE" || exit 1
 readonly HERE SELF=.output/selftest_progs
+# shellcheck source=tests/lib.sh
+source "$HERE/tests/lib.sh"
 filter=("$@")
-passed=0 failed=0 skipped=0
-problems=() why_skip='' status=0 runner=''
+runner=''
 
 for program in "$SELF" ./test_progs; do
-	[[ -x $program ]] || { echo "Bail out! $program is missing: make all selftests"; exit 1; }
+	[[ -x $program ]] || bail_out "$program is missing: make all selftests"
 done
-dir=$(mktemp -d "${TMPDIR:-/tmp}/harness-test.XXXXXX") || exit 1
+scratch harness
 # Programs that other users are to run: the tree may be closed to them.
 chmod 755 "$dir"
 cp "$SELF" ./test_progs "$dir/"
 
 # shellcheck disable=SC2317 # called by the trap
-cleanup() {
+clean_up() {
 	local pid
 
 	for pid in $(jobs -p); do
@@ -32,50 +33,11 @@ cleanup() {
 	done
 	wait
 	kill_left
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-# ---- Reporting -----------------------------------------------------------------------------------
-
-selected() {
-	local word
-
-	((${#filter[@]})) || return 0
-	for word in "${filter[@]}"; do
-		[[ $1 == *"$word"* ]] && return 0
-	done
-	return 1
 }
 
-# What was wanted, and what was there.
-problem() {
-	problems+=("$1")
-}
+# ---- Looking -------------------------------------------------------------------------------------
 
-t() {
-	local name=$1
-
-	shift
-	selected "$name" || return 0
-	problems=() why_skip=''
-	"$@"
-	number=$((passed + failed + skipped + 1))
-	if ((${#problems[@]})); then
-		failed=$((failed + 1))
-		echo "not ok $number - $name"
-		printf '%s\n' "${problems[@]}" | cut -c1-300 | sed 's/^/#   /'
-	elif [[ $why_skip ]]; then
-		skipped=$((skipped + 1))
-		echo "ok $number - $name # SKIP $why_skip"
-	else
-		passed=$((passed + 1))
-		echo "ok $number - $name"
-	fi
-}
-
-# The same for what loads BPF objects.
+# As t, for what loads BPF objects.
 root_t() {
 	if ((can_run)); then
 		t "$@"
@@ -84,36 +46,10 @@ root_t() {
 	fi
 }
 
-skip_case() {
-	why_skip=$1
-}
-
-# ---- Looking -------------------------------------------------------------------------------------
-
-# run COMMAND...: its output, its errors, and its exit status; none may hang.
-run() {
-	timeout -k 5 40 "$@" >"$dir/out" 2>"$dir/err" </dev/null
-	status=$?
-}
-
-want_status() {
-	((status == $1)) || problem "exit status: want $1, got $status: $(tail -n 2 "$dir/err" "$dir/out")"
-}
-
-# want_in FILE PATTERN: a line matches the extended regular expression.
-want_in() {
-	grep -Eqe "$2" "$1" || problem "want /$2/, got: $(head -c 600 "$1")"
-}
-
 want_not_in() {
 	local line
 
 	line=$(grep -Em1 -e "$2" "$1") && problem "want no /$2/, got: $line"
-}
-
-# want_text WANTED GOT [WHAT]
-want_text() {
-	[[ $1 == "$2" ]] || problem "${3:-text}: want \"$1\", got \"$2\""
 }
 
 # The report on one subtest: its line, and what is indented below it.
@@ -1168,5 +1104,4 @@ root_t "leaves a BPF map" left_map
 root_t "keeps its network namespace" kept_netns
 root_t "nothing is left at the end" want_none_left
 
-echo "harness: $passed passed, $failed failed, $skipped skipped"
-((failed == 0))
+finish harness

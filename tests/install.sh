@@ -5,28 +5,9 @@
 set -u -o pipefail
 
 cd "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
-count=0 failed=0
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/install-test.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-
-# row NAME PATTERN COMMAND...: the command must succeed, and print what matches.
-row() {
-	local name=$1 pattern=$2 why=''
-
-	shift 2
-	"$@" >"$dir/output" 2>&1 </dev/null || why="exit status $?: $*"
-	[[ ! $pattern ]] || grep -qE -- "$pattern" "$dir/output" || why+="${why:+; }no \"$pattern\" in the output"
-	count=$((count + 1))
-	if [[ ! $why ]]; then
-		echo "ok $count $name"
-		return
-	fi
-	echo "not ok $count $name"
-	echo "# $why"
-	sed 's/^/#   /' "$dir/output" | tail -n 25
-	failed=$((failed + 1))
-}
+# shellcheck source=tests/lib.sh
+source tests/lib.sh
+scratch install
 
 # ---- Installed -----------------------------------------------------------------------------------
 
@@ -93,33 +74,32 @@ unpacked() {
 		(cd "$dir/deb" && md5sum --quiet -c "$dir/control/md5sums") && "$dir/deb/usr/bin/test_progs" -c
 }
 
-row install '' make -s install "DESTDIR=$ROOT" PREFIX=/usr
-row layout '^./bin ./bin/test_progs ./bin/vmtest ./lib ./lib/sockmap-tests ./share$' layout
-row installed-test_progs '^[0-9]+/[0-9]+$' installed test_progs --count
-row installed-vmtest 'PASS' installed vmtest -k debian:6.1 -- -t sockmap_listen -n 1/1-3
-row installed-vmtest-logs '' logs_at_home
-row installed-self-test 'needs the source tree' no_self_test
+row install 0 '' make -s install "DESTDIR=$ROOT" PREFIX=/usr
+row layout 0 '^./bin ./bin/test_progs ./bin/vmtest ./lib ./lib/sockmap-tests ./share$' layout
+row installed-test_progs 0 '^[0-9]+/[0-9]+$' installed test_progs --count
+row installed-vmtest 0 'PASS' installed vmtest -k debian:6.1 -- -t sockmap_listen -n 1/1-3
+row installed-vmtest-logs 0 '' logs_at_home
+row installed-self-test 0 'needs the source tree' no_self_test
 
 for command in test_progs vmtest; do
-	row "man-$command" '' mandoc -Tlint -Werror "$USR/share/man/man1/$command.1"
-	row "man-$command-options" '' all_options "$command"
+	row "man-$command" 0 '' mandoc -Tlint -Werror "$USR/share/man/man1/$command.1"
+	row "man-$command-options" 0 '' all_options "$command"
 done
 
-row complete-option '^--watchdog-timeout$' complete_line ./test_progs --wa
-row complete-test '^sockmap_listen$' complete_line ./test_progs -t sockmap_l
-row complete-subtest '^sockmap_listen/sockhash' complete_line ./test_progs -a sockmap_listen/sockhash
-row complete-quoted '^sockmap_listen/sockmap IPv4' complete_line ./test_progs -t 'sockmap_listen/sockmap\ IP'
-row complete-list '^x,sockmap_listen$' complete_line ./test_progs -t x,sockmap_l
-row complete-equals '^sockmap_listen$' complete_line ./test_progs --name = sockmap_l
-row complete-file '^@Makefile$' complete_line ./test_progs -d @Makef
-row complete-feature '^insert_udp4$' complete_line ./test_progs --require insert_ud
-row complete-vmtest-option '^--accel$' complete_line ./vmtest.sh --acc
-row complete-vmtest-value '^splat$' complete_line ./vmtest.sh --expect spl
-row complete-guest '^sockmap_listen$' complete_line ./vmtest.sh -k 6.1 -- -t sockmap_l
+row complete-option 0 '^--watchdog-timeout$' complete_line ./test_progs --wa
+row complete-test 0 '^sockmap_listen$' complete_line ./test_progs -t sockmap_l
+row complete-subtest 0 '^sockmap_listen/sockhash' complete_line ./test_progs -a sockmap_listen/sockhash
+row complete-quoted 0 '^sockmap_listen/sockmap IPv4' complete_line ./test_progs -t 'sockmap_listen/sockmap\ IP'
+row complete-list 0 '^x,sockmap_listen$' complete_line ./test_progs -t x,sockmap_l
+row complete-equals 0 '^sockmap_listen$' complete_line ./test_progs --name = sockmap_l
+row complete-file 0 '^@Makefile$' complete_line ./test_progs -d @Makef
+row complete-feature 0 '^insert_udp4$' complete_line ./test_progs --require insert_ud
+row complete-vmtest-option 0 '^--accel$' complete_line ./vmtest.sh --acc
+row complete-vmtest-value 0 '^splat$' complete_line ./vmtest.sh --expect spl
+row complete-guest 0 '^sockmap_listen$' complete_line ./vmtest.sh -k 6.1 -- -t sockmap_l
 
-row deb 'sockmap-tests_.*\.deb' make deb
-row deb-unpacked '^[0-9]+/[0-9]+$' unpacked
-row deb-recommends 'qemu-system-x86.*curl' dpkg-deb -f "$(package)" Recommends
+row deb 0 'sockmap-tests_.*\.deb' make deb
+row deb-unpacked 0 '^[0-9]+/[0-9]+$' unpacked
+row deb-recommends 0 'qemu-system-x86.*curl' dpkg-deb -f "$(package)" Recommends
 
-echo "install: $((count - failed)) passed, $failed failed, 0 skipped"
-((failed == 0))
+finish install

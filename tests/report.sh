@@ -12,67 +12,14 @@ set -u -o pipefail
 cd "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
 readonly SELF=$PWD/.output/selftest_progs GOLDEN=tests/golden
 readonly formats=(human json jsonl ktap junit matrix matrix-md)
-passed=0 failed=0 skipped=0
-problems=() why_skip='' status=0
+# shellcheck source=tests/lib.sh
+source tests/lib.sh
 
-[[ -x $SELF ]] || { echo "Bail out! $SELF is missing: make selftests"; exit 1; }
-((EUID == 0)) || { echo "Bail out! run it as root"; exit 1; }
-dir=$(mktemp -d "${TMPDIR:-/tmp}/report-test.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
+[[ -x $SELF ]] || bail_out "$SELF is missing: make selftests"
+((EUID == 0)) || bail_out "run it as root"
+scratch report
 
-# ---- Reporting -----------------------------------------------------------------------------------
-
-problem() {
-	problems+=("$1")
-}
-
-selected() {
-	local word
-
-	((${#filter[@]})) || return 0
-	for word in "${filter[@]}"; do
-		[[ $1 == *"$word"* ]] && return 0
-	done
-	return 1
-}
-
-t() {
-	local name=$1 number
-
-	shift
-	selected "$name" || return 0
-	problems=() why_skip=''
-	"$@"
-	number=$((passed + failed + skipped + 1))
-	if ((${#problems[@]})); then
-		failed=$((failed + 1))
-		echo "not ok $number - $name"
-		printf '%s\n' "${problems[@]}" | head -n 40 | cut -c1-300 | sed 's/^/#   /'
-	elif [[ $why_skip ]]; then
-		skipped=$((skipped + 1))
-		echo "ok $number - $name # SKIP $why_skip"
-	else
-		passed=$((passed + 1))
-		echo "ok $number - $name"
-	fi
-}
-
-run() {
-	timeout -k 5 60 "$@" >"$dir/out" 2>"$dir/err" </dev/null
-	status=$?
-}
-
-want_status() {
-	((status == $1)) || problem "exit status: want $1, got $status: $(tail -n 2 "$dir/err" "$dir/out")"
-}
-
-want_in() {
-	grep -Eqe "$2" "$1" || problem "want /$2/, got: $(head -c 600 "$1")"
-}
-
-want_text() {
-	[[ $1 == "$2" ]] || problem "${3:-text}: want \"$1\", got \"$2\""
-}
+# ---- Looking -------------------------------------------------------------------------------------
 
 # want_python WHAT FILE...: the program on standard input is content with the files.
 want_python() {
@@ -351,5 +298,4 @@ t "-o: two in a file" usage 'cannot hold two' -o "ktap:$dir/x" -o "junit:$dir/x"
 t "-o: the same twice" usage 'one ktap report is enough' -o ktap -o "ktap:$dir/x"
 t "-o: cannot be written" usage 'cannot write the results to /nonexistent/x' -o ktap:/nonexistent/x
 
-echo "reports: $passed passed, $failed failed, $skipped skipped"
-((failed == 0))
+finish reports

@@ -12,26 +12,15 @@ set -u -o pipefail
 HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) || exit 1
 readonly HERE
 kernel=(-k "${KERNEL:-debian:default}")
+# shellcheck source=tests/lib.sh
+source "$HERE/tests/lib.sh"
 filter=("$@")
-count=0 failed=0
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/vmtest-test.XXXXXX") || exit 1
-# shellcheck disable=SC2317 # called by the trap
-cleanup() {
-	[[ ${KEEP_DIR-} ]] || rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-fail_setup() {
-	echo "Bail out! $*"
-	exit 1
-}
+scratch vmtest
 
 prepare() {
 	"${CC:-cc}" -O2 -static -o "$dir/guest" "$HERE/tests/guests/guest.c" ||
-		fail_setup "cannot build the guest; is there a static libc?"
-	"${CC:-cc}" -O2 -o "$dir/dynamic" "$HERE/tests/guests/guest.c" || fail_setup "no compiler"
+		bail_out "cannot build the guest; is there a static libc?"
+	"${CC:-cc}" -O2 -o "$dir/dynamic" "$HERE/tests/guests/guest.c" || bail_out "no compiler"
 	mkdir "$dir/bin" "$dir/a b" "$dir/cache" "$dir/scratch" "$dir/small"
 	echo "WARNING: CPU: 0 at x.c" >"$dir/allow"
 	printf '# a comment\n\nfine\n(\n' >"$dir/bad-allow"
@@ -49,7 +38,7 @@ sys.stdout.buffer.write(zlib.compress(sys.stdin.buffer.read()))' <"$dir/results"
 	printf '\xfa\xeb\xfe' >"$dir/cli"
 	# A fallback to TCG would be looked for again in every empty cache: keep the real one's.
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}
-	real_qemu=$(command -v "${QEMU:-qemu-system-x86_64}") || fail_setup "QEMU is missing"
+	real_qemu=$(command -v "${QEMU:-qemu-system-x86_64}") || bail_out "QEMU is missing"
 }
 
 # What a QEMU is told, for those that only pretend to be one.
@@ -70,56 +59,14 @@ fake_qemu() {
 	chmod +x "$dir/fake-qemu"
 }
 
-selected() {
-	local word
-
-	((${#filter[@]})) || return 0
-	for word in "${filter[@]}"; do
-		[[ $1 == *"$word"* ]] && return 0
-	done
-	return 1
-}
-
-report() {
-	local name=$1 why=$2
-
-	count=$((count + 1))
-	if [[ ! $why ]]; then
-		echo "ok $count $name"
-		return
-	fi
-	echo "not ok $count $name"
-	echo "# $why"
-	sed 's/^/#   /' "$dir/stderr" "$dir/stdout" | tail -n 25
-	failed=$((failed + 1))
-}
-
-# row NAME CODE PATTERN COMMAND...: PATTERN (an ERE, or empty) is looked for in stdout and stderr.
+# row NAME CODE PATTERN COMMAND...: the last line is always a verdict, and of wrong usage there is no other.
 row() {
-	local name=$1 want=$2 pattern=$3 got why=''
-
-	selected "$name" || return 0
-	shift 3
-	"$@" >"$dir/stdout" 2>"$dir/stderr" </dev/null
-	got=$?
-	((got == want)) || why="exit code $got, not $want"
-	[[ ! $pattern ]] || grep -qE -- "$pattern" "$dir/stdout" "$dir/stderr" ||
-		why+="${why:+; }no \"$pattern\" in the output"
-	[[ $(tail -n 1 "$dir/stderr") =~ ^vmtest:\ [A-Z]+ || $name == doctor* ]] ||
-		why+="${why:+; }the last line is no verdict"
-	((want != 2 || $(wc -l <"$dir/stderr") == 1)) || [[ $name == told-* ]] ||
-		why+="${why:+; }more than one line"
-	report "$name" "$why"
-}
-
-# check NAME COMMAND...: anything else that must succeed.
-check() {
-	local name=$1 why=''
-
-	selected "$name" || return 0
-	shift
-	"$@" >"$dir/stdout" 2>"$dir/stderr" </dev/null || why="failed: $*"
-	report "$name" "$why"
+	selected "$1" || return 0
+	try "${@:2}"
+	[[ $(tail -n 1 "$dir/stderr") =~ ^vmtest:\ [A-Z]+ || $1 == doctor* ]] ||
+		because "the last line is no verdict"
+	(($2 != 2 || $(wc -l <"$dir/stderr") == 1)) || [[ $1 == told-* ]] || because "more than one line"
+	tried "$1"
 }
 
 vmtest() {
@@ -515,6 +462,4 @@ test_output
 test_host
 test_modes
 test_kvm
-echo "1..$count"
-echo "vmtest.sh: $((count - failed)) passed, $failed failed, 0 skipped"
-((failed == 0))
+finish vmtest.sh
