@@ -121,10 +121,12 @@ static bool select_subtests(const struct options *options, struct plan *plan, ch
 {
 	if (!selection_apply(options->selection, plan, error, size))
 		return false;
-	if (!options->matrix || plan_narrow(plan, is_matrix_cell))
-		return true;
-	snprintf(error, size, "nothing that is selected belongs to the redirect matrix");
-	return false;
+	if (options->matrix && !plan_narrow(plan, is_matrix_cell)) {
+		snprintf(error, size, "nothing that is selected belongs to the redirect matrix");
+		return false;
+	}
+	return !options->nr_shards || shard_apply(plan, options->shard, options->nr_shards,
+						  options->durations, error, size);
 }
 
 static int select_and_run(struct run_info *info, struct plan *plan)

@@ -105,8 +105,8 @@ usage() {
 	  -h, --help            show this
 
 	Arguments behind -- reach test_progs unchanged; without -j it gets as many workers as there are
-	processors. Files that they name (-d @FILE) are put into the guest; those of -J and of
-	-o FORMAT:FILE come back out of it.
+	processors. Files that they name (-d @FILE, --durations FILE) are put into the guest; those of -J
+	and of -o FORMAT:FILE come back out of it.
 
 	Exit status:
 	  0     pass

@@ -16,6 +16,7 @@
 #define DEFAULT_WATCHDOG_S 60
 #define WORKERS_MAX	   256
 #define DEFAULT_TRACE_MAX  8
+#define SHARDS_MAX	   10000
 
 enum long_only {
 	OPT_IO_TIMEOUT = 256,
@@ -30,6 +31,8 @@ enum long_only {
 	OPT_BENCH,
 	OPT_BENCH_TIME,
 	OPT_MATRIX,
+	OPT_SHARD,
+	OPT_DURATIONS,
 };
 
 static const struct argp_option option_table[] = {
@@ -43,6 +46,12 @@ static const struct argp_option option_table[] = {
 	  "Those with these numbers: 1,3-5 (tests), 1/36-37,73 (subtests)", 1 },
 	{ "require", OPT_REQUIRE, "FEATURES", 0,
 	  "Fail instead of skip where the kernel lacks one of FEATURES, a list, or \"all\" that the selection uses",
+	  1 },
+	{ "shard", OPT_SHARD, "K/N", 0,
+	  "Of those, share K of N, for N machines: each subtest is in one share, and each share takes as long",
+	  1 },
+	{ "durations", OPT_DURATIONS, "FILE", 0,
+	  "For --shard: what -J has written tells how long they take; repeat it for the FILEs of several shares",
 	  1 },
 	{ .doc = "Instead of running them:", .group = 2 },
 	{ "list", 'l', NULL, 0, "List tests and subtests; needs no root", 2 },
@@ -160,6 +169,28 @@ static void add_numbers(struct options *o, const char *list)
 		fail(EXIT_USAGE_ERROR, "%s", error);
 }
 
+/* K/N */
+static void parse_shard(struct options *o, const char *arg)
+{
+	unsigned int k, n;
+	char more;
+
+	if (arg[strspn(arg, "0123456789/")] || sscanf(arg, "%5u/%5u%c", &k, &n, &more) != 2 ||
+	    k < 1 || k > n || n > SHARDS_MAX)
+		fail(EXIT_USAGE_ERROR, "--shard takes K/N, such as 2/3, not \"%s\"", arg);
+	o->shard = k;
+	o->nr_shards = n;
+}
+
+static void add_durations(struct options *o, const char *path)
+{
+	char error[PATH_MAX + 256];
+
+	if (!durations_load(o->durations, path, error, sizeof(error)))
+		fail(EXIT_USAGE_ERROR, "%s", error);
+	o->has_durations = true;
+}
+
 /* -v, -vv, -vvv: getopt hands over what follows the first v. */
 static int parse_verbosity(const char *more)
 {
@@ -255,6 +286,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case 'n':
 		add_numbers(o, arg);
+		break;
+	case OPT_SHARD:
+		parse_shard(o, arg);
+		break;
+	case OPT_DURATIONS:
+		add_durations(o, arg);
 		break;
 	case 'l':
 		o->list = true;
@@ -382,15 +419,18 @@ void options_parse(struct options *o, int argc, char **argv)
 
 	*o = (struct options){
 		.selection = selection_create(),
+		.durations = durations_create(),
 		.workers = 1,
 		.watchdog_s = DEFAULT_WATCHDOG_S,
 		.trace_max = DEFAULT_TRACE_MAX,
 		.command_line = join_args(argc, argv),
 	};
-	if (!o->selection || !o->command_line)
+	if (!o->selection || !o->durations || !o->command_line)
 		fail(EXIT_SETUP, "out of memory");
 	argp_parse(&argp, argc, argv, 0, NULL, o);
 	settle_outputs(o);
+	if (o->has_durations && !o->nr_shards)
+		fail(EXIT_USAGE_ERROR, "--durations is for --shard, and there is none");
 	if (!o->repeat && !o->until_fail)
 		o->repeat = 1;
 	/* Two flows, each of them one and a half times as long. */
@@ -401,5 +441,6 @@ void options_parse(struct options *o, int argc, char **argv)
 void options_free(struct options *o)
 {
 	selection_free(o->selection);
+	durations_free(o->durations);
 	free(o->command_line);
 }

@@ -7,6 +7,7 @@
 
 #include "harness/feature.h"
 #include "harness/select.h"
+#include "harness/shard.h"
 
 /* Exit codes of the program. */
 enum {
@@ -33,6 +34,9 @@ enum format {
 
 struct options {
 	struct selection *selection;
+	unsigned int shard, nr_shards; /* from 1; 0: all of the plan */
+	struct durations *durations;
+	bool has_durations;
 	bool list;
 	bool count;
 	int verbosity;

@@ -358,6 +358,119 @@ no_match_file() {
 	no_match "$@"
 }
 
+# ---- Shares of the plan --------------------------------------------------------------------------
+
+# durations WHAT: the document of a run of all tests of selftest_progs, $dir/durations.
+durations() {
+	"$dir/selftest_progs" -l | python3 -c '
+import json, sys, zlib
+tests, what = {}, sys.argv[2]
+for line in sys.stdin:
+    number, name = line.split(maxsplit=1)
+    if "/" in number: tests.setdefault(name.split("/")[0], []).append(name.strip().split("/", 1)[1])
+by_crc = lambda t, s: zlib.crc32((t + s).encode()) % 500
+took = {"random": by_crc, "reversed": by_crc, "one": lambda t, s: 1e6 if s == "sleeps" else 10,
+        "behave": lambda t, s: 50000 if t == "behave" else 1}.get(what)
+results = [{"name": t, "subtests": [{"name": s, "duration_ms": took(t, s), "runs": 1}
+                                    for s in subs if what != "behave" or s not in ("second", "fifth")]}
+           for t, subs in tests.items()]
+if what == "reversed":
+    results.reverse()
+    for t in results: t["subtests"].reverse()
+json.dump({"results": results}, open(sys.argv[1], "w"))' "$dir/durations" "$1"
+}
+
+# shares N OPTION...: the names in each share, in $dir/share.K.
+shares() {
+	local count=$1 k
+
+	shift
+	for ((k = 1; k <= count; k++)); do
+		run "$dir/selftest_progs" -l --shard "$k/$count" "$@"
+		want_status 0
+		sed -n 's|^#[0-9]*/[0-9]* *||p' "$dir/out" >"$dir/share.$k"
+	done
+}
+
+# each_in_one_share N OPTION...: and the largest has at most one more than the smallest.
+each_in_one_share() {
+	local count=$1
+
+	shares "$@"
+	shift
+	"$dir/selftest_progs" -l "$@" | sed -n 's|^#[0-9]*/[0-9]* *||p' | sort >"$dir/all"
+	cat "$dir"/share.* | sort | diff "$dir/all" - >"$dir/diff" ||
+		problem "not each one once: $(head -n 5 "$dir/diff")"
+	wc -l "$dir"/share.* | awk '$2 != "total" { n[$1] } END { for (a in n) for (b in n) if (a - b > 1) exit 1 }' ||
+		problem "$count shares: $(wc -l "$dir"/share.*)"
+	rm "$dir"/share.*
+}
+
+# No two shares differ by more than the longest subtest of the longer one takes.
+shares_by_durations() {
+	durations random
+	shares 4 --durations "$dir/durations"
+	python3 - "$dir" >"$dir/python" 2>&1 <<-'PYTHON' || problem "$(tail -n 3 "$dir/python")"
+	import json, sys
+	took = {t["name"] + "/" + s["name"]: s["duration_ms"] + 2
+	        for t in json.load(open(sys.argv[1] + "/durations"))["results"] for s in t["subtests"]}
+	shares = [[took.pop(l.rstrip("\n")) for l in open("%s/share.%d" % (sys.argv[1], k))] for k in (1, 2, 3, 4)]
+	assert not took, took
+	sums = [sum(s) for s in shares]
+	assert max(sums) - min(sums) <= max(max(s) for s in shares), sums
+	assert max(sums) - min(sums) < 100, sums
+	PYTHON
+}
+
+same_shares_everywhere() {
+	local k
+
+	durations random
+	shares 3 --durations "$dir/durations"
+	for k in 1 2 3; do mv "$dir/share.$k" "$dir/before.$k"; done
+	durations reversed
+	shares 3 --durations "$dir/durations"
+	for k in 1 2 3; do
+		cmp -s "$dir/before.$k" "$dir/share.$k" || problem "share $k differs"
+	done
+}
+
+long_one_alone() {
+	durations one
+	shares 2 --durations "$dir/durations"
+	want_text misbehave/sleeps "$(cat "$dir"/share.1)" "the first share"
+}
+
+# Two of behave's five are not known: they take as long as the other three.
+unknown_takes_the_mean() {
+	durations behave
+	shares 5 --durations "$dir/durations"
+	want_text "1 1 1 1 1 " "$(grep -c '^behave/' "$dir"/share.* | cut -d: -f2 | tr '\n' ' ')" "of behave in each"
+}
+
+durations_of_a_run() {
+	run "$dir/selftest_progs" -a behave -J "$dir/run.json"
+	run "$dir/selftest_progs" -c --shard 1/1 --durations "$dir/run.json" --durations "$dir/run.json"
+	want_status 0
+}
+
+# bad_durations PATTERN CONTENT
+bad_durations() {
+	printf '%s' "$2" >"$dir/durations"
+	usage "$1" --shard 1/2 --durations "$dir/durations"
+}
+
+durations_alone() {
+	durations one
+	usage 'is for --shard' --durations "$dir/durations"
+}
+
+foreign_durations() {
+	printf '%s' '{"results": [{"name": "x", "subtests": [{"name": "y", "duration_ms": 1.5, "runs": 1}]}]}' \
+		>"$dir/durations"
+	no_match 'all of other subtests' --shard 1/2 --durations "$dir/durations"
+}
+
 names_of_sockmap_listen() {
 	as_nobody "$dir/test_progs" -l -a sockmap_listen
 	want_status 0
@@ -989,6 +1102,27 @@ done
 root_t "exit 130: SIGINT leaves nothing" interrupted INT
 root_t "exit 130: SIGTERM leaves nothing" interrupted TERM
 
+t "--shard: 1 of 1" each_in_one_share 1
+t "--shard: each subtest in one of 3" each_in_one_share 3
+t "--shard: each subtest in one of 7" each_in_one_share 7
+t "--shard: of what is selected" each_in_one_share 4 -t misbehave -d misbehave/fails
+t "--shard: shares take as long as each other" shares_by_durations
+t "--shard: the same shares, in whatever order durations come" same_shares_everywhere
+t "--shard: what takes longer than all others is alone" long_one_alone
+t "--shard: no duration is that of the others" unknown_takes_the_mean
+root_t "--durations: of a run" durations_of_a_run
+t "--durations: of other subtests" foreign_durations
+t "--durations: no such file" usage 'cannot read durations from /nonexistent' --shard 1/2 --durations /nonexistent
+t "--durations: not JSON" bad_durations 'cannot read durations' 'x'
+t "--durations: not of a run" bad_durations 'is not what -J writes' '{"results": [{"name": "x"}]}'
+t "--durations: a list" bad_durations 'is not what -J writes' '[]'
+t "--durations: negative" bad_durations 'is not what -J writes' \
+	'{"results": [{"name": "x", "subtests": [{"name": "y", "duration_ms": -1.5, "runs": 1}]}]}'
+t "--durations: without --shard" durations_alone
+t "--shard: an empty share" no_match 'share 3/3 is empty: only 2 subtests' -n 1/1-2 --shard 3/3
+for shard in 0/3 4/3 3 1/0 a/b 1/2/3 -1/2 '1/ 2' 1/10001 4294967297/2 '' /; do
+	t "--shard '$shard'" usage "takes K/N, such as 2/3, not \"$shard\"" --shard="$shard"
+done
 t "-n 1,2" lists "$(echo 1/{1..5} 2/{1..32})" -n 1,2
 t "-n 1" lists "$(echo 1/{1..5})" -n 1
 t "-n 1/2,4-5" lists '1/2 1/4 1/5' -n 1/2,4-5

@@ -310,7 +310,9 @@ files_travel() {
 	local in="$dir/a b/results" back="$dir/a b/back"
 
 	cp "$dir/results" "$in"
-	vmtest -- -J "$back" copy "@$in" to "$back" && cmp "$in" "$back" && cmp "$in" "$dir/out/results.json"
+	vmtest -- -J "$back" copy "@$in" to "$back" && cmp "$in" "$back" &&
+		cmp "$in" "$dir/out/results.json" && rm "$back" &&
+		vmtest -- -J "$back" --durations "$in" copy "$in" to "$back" && cmp "$in" "$back"
 }
 
 # A report of -o comes back as well, and that in JSON is where the verdict looks for the results.

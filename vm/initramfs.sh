@@ -7,7 +7,8 @@
 # What the kernel may ask for, where it has them as modules. The ciphers are those of TLS.
 readonly MODULES="tls vsock_loopback gcm ghash_generic ctr"
 
-# Options of test_progs whose value is a file that it writes.
+# Options of test_progs whose value is a file that it reads, and those of files that it writes.
+readonly INPUT_OPTIONS="--durations"
 readonly OUTPUT_OPTIONS="-J --json-summary -o --output --write-expect"
 # Where the guest writes its results if the arguments do not say so, and where known failures are.
 readonly GUEST_RESULTS=/run/results.json
@@ -63,6 +64,10 @@ collect_guest_file() {
 	collected[${1%%:*}]=${1#*:}
 }
 
+add_input_file() {
+	add_guest_file "$1"
+}
+
 # A list may hold several files, "-d @one,name,@two", and may be part of its option, "--deny=@one".
 find_input_files() {
 	local arg part
@@ -77,6 +82,7 @@ find_input_files() {
 			[[ $part == @?* ]] && add_guest_file "${part#@}"
 		done
 	done
+	each_value "$INPUT_OPTIONS" add_input_file
 }
 
 check_output_file() {
@@ -104,21 +110,26 @@ add_output_file() {
 	[[ $format != json ]] || results_path=$(guest_path "$file")
 }
 
-find_output_files() {
+# each_value OPTIONS COMMAND: run COMMAND VALUE OPTION for each of them among the tests' arguments.
+each_value() {
 	local option i
 
 	for ((i = 0; i < ${#test_args[@]}; i++)); do
-		for option in $OUTPUT_OPTIONS; do
+		for option in $1; do
 			case ${test_args[i]} in
 			# A long option may be shortened.
 			--?*=*) [[ $option == "${test_args[i]%%=*}"* ]] &&
-				add_output_file "${test_args[i]#*=}" "$option" ;;
+				"$2" "${test_args[i]#*=}" "$option" ;;
 			"$option" | --?*) [[ $option == "${test_args[i]}"* ]] &&
-				add_output_file "${test_args[i + 1]-}" "$option" ;;
-			"$option"?*) add_output_file "${test_args[i]#"$option"}" "$option" ;;
+				"$2" "${test_args[i + 1]-}" "$option" ;;
+			"$option"?*) "$2" "${test_args[i]#"$option"}" "$option" ;;
 			esac
 		done
 	done
+}
+
+find_output_files() {
+	each_value "$OUTPUT_OPTIONS" add_output_file
 }
 
 # ---- Arguments -----------------------------------------------------------------------------------

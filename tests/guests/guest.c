@@ -325,7 +325,7 @@ static void write_results(const char *path, const char *what)
 	fclose(f);
 }
 
-/* The first that vmtest.sh has not put in front: -jN, "-J FILE", "--expect FILE"; nor is it -o. */
+/* The first that vmtest.sh has not put in front: -jN, "-J FILE", "--expect FILE"; nor is it of files. */
 static const char *first_argument(int argc, char **argv)
 {
 	int i;
@@ -333,7 +333,8 @@ static const char *first_argument(int argc, char **argv)
 	for (i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "-J"))
 			write_results(argv[++i], argv[argc - 1]);
-		else if (!strcmp(argv[i], "--expect") || !strcmp(argv[i], "-o"))
+		else if (!strcmp(argv[i], "--expect") || !strcmp(argv[i], "-o") ||
+			 !strcmp(argv[i], "--durations"))
 			i++;
 		else if (strncmp(argv[i], "-j", 2))
 			return argv[i];
