@@ -14,6 +14,8 @@ readonly SELF=$PWD/.output/selftest_progs GOLDEN=tests/golden
 readonly formats=(human json jsonl ktap junit matrix matrix-md)
 # shellcheck source=tests/lib.sh
 source tests/lib.sh
+# What is written where GitHub runs it is a matter of some rows.
+unset GITHUB_ACTIONS GITHUB_STEP_SUMMARY
 
 [[ -x $SELF ]] || bail_out "$SELF is missing: make selftests"
 ((EUID == 0)) || bail_out "run it as root"
@@ -54,8 +56,9 @@ all_formats() {
 
 main_run() {
 	[[ -e $dir/main ]] && return
-	all_formats
+	GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY="$dir/summary" all_formats
 	want_status 1
+	cp "$dir/err" "$dir/annotations"
 	want_text '' "$(cat "$dir/out")" "standard output"
 	touch "$dir/main"
 }
@@ -66,7 +69,8 @@ normalized() {
 		-e 's/(misbehave|outcomes)\.c:[0-9]+/\1.c:N/g; s/^(# kernel ).*/\1K/' \
 		-e 's/("kernel": ?|name="kernel" value=|"machine": ?|name="machine" value=)"[^"]*"/\1"K"/' \
 		-e 's|("command_line": ?)"[^"]*"|\1"C"|; s|(name="command_line" value=)"[^"]*"|\1"C"|' \
-		-e 's/^(## )?Linux .*/\1Linux K/' -e "s|$dir|DIR|g" -e 's/(no insert_unix_seqpacket) \([A-Z]+\)/\1 (E)/' "$1"
+		-e 's/^(## )?Linux .*/\1Linux K/; s/\(Linux [^)]*\)/(Linux K)/; s/^(### test_progs, Linux ).*/\1K/' \
+		-e 's/,line=[0-9]+/,line=N/' -e "s|$dir|DIR|g" -e 's/(no insert_unix_seqpacket) \([A-Z]+\)/\1 (E)/' "$1"
 }
 
 golden() {
@@ -79,7 +83,7 @@ write_golden() {
 
 	mkdir -p "$GOLDEN"
 	main_run
-	for format in "${formats[@]}"; do
+	for format in "${formats[@]}" annotations summary; do
 		normalized "$dir/$format" >"$GOLDEN/report.$format"
 	done
 }
@@ -240,6 +244,41 @@ no_matrix() {
 	want_in "$dir/err" 'belongs to the redirect matrix'
 }
 
+# Nobody asked for them, or not for the summary, or it has something in it.
+github() {
+	local failing=(-a "behave,misbehave/fails" -o human:/dev/null)
+
+	GITHUB_ACTIONS=false GITHUB_STEP_SUMMARY="$dir/g.md" run "$SELF" "${failing[@]}"
+	want_text '' "$(cat "$dir/err")" "annotations, not in GitHub"
+	[[ ! -e $dir/g.md ]] || problem "there is a summary, not in GitHub"
+	GITHUB_ACTIONS=true run "$SELF" "${failing[@]}"
+	want_text 1 "$(grep -c '^::error ' "$dir/err")" "annotations"
+	echo before >"$dir/g.md"
+	GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY="$dir/g.md" run "$SELF" -a behave
+	want_text '' "$(cat "$dir/err")" "annotations, where all is well"
+	want_text before "$(head -n 1 "$dir/g.md")" "first line of the summary"
+	want_in "$dir/g.md" '^\| 5 \| 0 \| 0 \| 0 \| 0 \|$'
+	GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY=/nonexistent/g.md run "$SELF" -a behave
+	want_status 64
+	want_in "$dir/err" 'cannot write the summary to /nonexistent/g.md'
+	GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY=/dev/full run "$SELF" -a behave
+	want_status 3
+	want_in "$dir/err" 'cannot write the summary to /dev/full'
+}
+
+# GitHub shows ten of a step; the last one says how many there are besides.
+many_annotations() {
+	local failed
+
+	GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY="$dir/many.md" run "$SELF" -j4 -w 2 -a misbehave \
+		--require insert_unix_seqpacket -o human:/dev/null
+	failed=$(sed -n 's/^| [0-9]* | \([0-9]*\) | .*/\1/p' "$dir/many.md")
+	want_text 10 "$(grep -c '^::error ' "$dir/err")" "annotations"
+	want_in "$dir/err" '^::error title=test_progs .*::Required: no insert_unix_seqpacket'
+	want_text "::and $((failed - 8)) failures more" "$(grep -o '::and .*' "$dir/err")" "the last one"
+	want_text "$failed" "$(grep -c '^<details>' "$dir/many.md")" "failures in the summary"
+}
+
 on_stdout() {
 	run "$SELF" -a behave -o "$1"
 	want_status 0
@@ -272,6 +311,10 @@ for format in "${formats[@]}"; do
 	t "-o $format: a full device" full "$format"
 	t "-o $format: an earlier report survives a usage error" keeps_old "$format"
 done
+t "GitHub: annotations" golden annotations
+t "GitHub: the summary of the step" golden summary
+t "GitHub: only there, and where it can be written" github
+t "GitHub: no more annotations than it shows" many_annotations
 t "-o ktap: plans, numbers and names" ktap_rules
 t "-o ktap: the kernel's parser reads it" ktap_for_kernel
 t "-o junit: valid" junit_schema
