@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -337,20 +338,6 @@ static int send_zeros(int fd, size_t len)
 	return send(fd, zeros, len, 0) == (ssize_t)len ? 0 : -(errno ?: EIO);
 }
 
-/* Wait for it outside of recv(2), which does not notice redirected data of all kinds. */
-static int wait_for_passes(unsigned int count)
-{
-	uint64_t deadline = now_ns() + PROBE_IO_TIMEOUT_MS * NSEC_PER_MSEC;
-	const __u64 *passed = &((const struct verdicts *)&skel->bss->verdicts)->count[SK_PASS];
-
-	while (__atomic_load_n(passed, __ATOMIC_ACQUIRE) < count) {
-		if (now_ns() > deadline)
-			return -ETIME;
-		usleep(100);
-	}
-	return 0;
-}
-
 /* Wait until there is something in the queue, which is a moment after the verdict. */
 static int wait_for_data(int fd)
 {
@@ -409,20 +396,50 @@ static int probe_recv_wakeup(const struct sock_kind *kind)
 	return err ?: n < 0 ? (int)n : 0;
 }
 
+/* An epoll instance that reports each arrival, whatever is there already; or -errno. */
+static int watch_arrivals(int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	int epfd = epoll_create1(EPOLL_CLOEXEC);
+
+	if (epfd >= 0 && epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event)) {
+		close(epfd);
+		return -errno;
+	}
+	return epfd < 0 ? -errno : epfd;
+}
+
+static int wait_for_arrival(int epfd)
+{
+	struct epoll_event event;
+	int n = epoll_wait(epfd, &event, 1, PROBE_IO_TIMEOUT_MS);
+
+	return n < 0 ? -errno : n ? 0 : -ETIME;
+}
+
+/*
+ * Both datagrams have to be there before the first read, or it could not merge them. So the second
+ * one is waited for, and after the first read another has to get it without waiting.
+ */
 static int probe_boundaries(const struct sock_kind *kind)
 {
 	struct probe_redirect r __auto_redirect = PROBE_REDIRECT_NONE;
-	unsigned int before = skel->bss->verdicts.count[SK_PASS];
+	int epfd __auto_close = -1;
 	char buf[64];
 	int err = make_redirect(kind, &r);
 
-	err = err ?: send_zeros(r.in.peer, 16) ?: send_zeros(r.in.peer, 32);
-	err = err ?: wait_for_passes(before + 2) ?: wait_for_data(r.target);
-	/* The second one has its verdict, but may be on its way: it comes after the first. */
-	usleep(1000);
 	if (err)
 		return err;
-	return recv(r.target, buf, sizeof(buf), MSG_DONTWAIT) == 16 ? 0 : -EMSGSIZE;
+	epfd = watch_arrivals(r.target);
+	err = epfd < 0 ? epfd : 0;
+	err = err ?: send_zeros(r.in.peer, 16) ?: wait_for_arrival(epfd);
+	err = err ?: send_zeros(r.in.peer, 32) ?: wait_for_arrival(epfd);
+	if (err)
+		return err;
+	return recv(r.target, buf, sizeof(buf), MSG_DONTWAIT) == 16 &&
+			       recv(r.target, buf, sizeof(buf), MSG_DONTWAIT) == 32
+		       ? 0
+		       : -EMSGSIZE;
 }
 
 static const struct probe {
