@@ -423,6 +423,13 @@ static ssize_t recv_blocking(struct reader *r)
 	return n;
 }
 
+/*
+ * Data that a program is about to take stands on the socket's own queue for a moment, and poll(2) can
+ * see it there. Who has slept was woken for data that is there to be read; who found some without
+ * sleeping may have seen that moment, and waits again. What lasts longer is no moment any more.
+ */
+#define LONGEST_MOMENT_MS 500
+
 static ssize_t wait_and_read(struct reader *r)
 {
 	const struct read_request *rq = &r->request;
@@ -430,11 +437,17 @@ static ssize_t wait_and_read(struct reader *r)
 
 	if (!waits[rq->how].wait)
 		return recv_blocking(r);
-	if (waits[rq->how].wait(r) < 0)
-		return -errno;
-	r->woken_ns = now_ns();
-	observe(SOCKET_WAKES, rq->fd, 0, 0);
-	n = recv(rq->fd, rq->buf, rq->len, rq->flags | MSG_DONTWAIT);
+	for (unsigned int ms = 0;; ms++) {
+		if (waits[rq->how].wait(r) < 0)
+			return -errno;
+		r->woken_ns = now_ns();
+		observe(SOCKET_WAKES, rq->fd, 0, 0);
+		n = recv(rq->fd, rq->buf, rq->len, rq->flags | MSG_DONTWAIT);
+		if (n >= 0 || errno != EAGAIN || atomic_load(&r->settled) ||
+		    ms == LONGEST_MOMENT_MS)
+			break;
+		usleep(1000);
+	}
 	return n < 0 ? -errno : n;
 }
 
