@@ -12,6 +12,7 @@
 #   vm/kernel.sh     what -k names                    vm/watch.c     one boot: QEMU and its serial lines
 #   vm/initramfs.sh  what the guest finds             vm/matrix.sh   several kernels
 #   vm/machine.sh    QEMU's command line, KVM or not  vm/bisect.sh   what a verdict says about a commit
+#   vm/github.sh     what a job of GitHub shows
 #
 # shellcheck disable=SC2034 # options are read by the parts above
 set -u -o pipefail
@@ -31,6 +32,7 @@ readonly HERE
 	. "$HERE/vm/boot.sh"
 	. "$HERE/vm/matrix.sh"
 	. "$HERE/vm/bisect.sh"
+	. "$HERE/vm/github.sh"
 	. "$HERE/vm/doctor.sh"
 } || exit 7
 
@@ -42,7 +44,7 @@ test_args=() bin='' guest_env=() guest_sysctls=() module_mode=auto use_expect=1
 accel_mode=auto smp=2 mem='' cpu='' qemu_args=() extra_append=() strict='' gdb='' shell=''
 total_timeout='' boot_timeout='' hang_timeout='' repeat=1 until_fail='' no_splat='' splat_allow=()
 expect_class='' match='' invert='' check_ends=()
-out='' quiet='' verbose='' keep='' show_tests=1
+out='' quiet='' verbose='' keep='' show_tests=1 in_matrix=''
 
 started=0 # in milliseconds
 child='' tmp='' scratch_dir='' restore=() verdict_cache='' known='' built_image=''

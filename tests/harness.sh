@@ -15,8 +15,6 @@ readonly HERE SELF=.output/selftest_progs
 source "$HERE/tests/lib.sh"
 filter=("$@")
 runner=''
-# What is written where GitHub runs it is in no test's way.
-unset GITHUB_ACTIONS GITHUB_STEP_SUMMARY
 
 for program in "$SELF" ./test_progs; do
 	[[ -x $program ]] || bail_out "$program is missing: make all selftests"

@@ -3,6 +3,9 @@
 #
 # What the tests in this folder share; sourced by them. Each is a script of rows, and ends with finish.
 
+# What is written in a job of GitHub is a matter of some rows, and in the way of others.
+unset GITHUB_ACTIONS GITHUB_STEP_SUMMARY
+
 passed=0 failed=0 skipped=0 why=''
 filter=() # words, one of which the name of a row has to contain; none: all rows
 

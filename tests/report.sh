@@ -14,8 +14,6 @@ readonly SELF=$PWD/.output/selftest_progs GOLDEN=tests/golden
 readonly formats=(human json jsonl ktap junit matrix matrix-md)
 # shellcheck source=tests/lib.sh
 source tests/lib.sh
-# What is written where GitHub runs it is a matter of some rows.
-unset GITHUB_ACTIONS GITHUB_STEP_SUMMARY
 
 [[ -x $SELF ]] || bail_out "$SELF is missing: make selftests"
 ((EUID == 0)) || bail_out "run it as root"

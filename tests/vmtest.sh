@@ -273,6 +273,7 @@ test_output() {
 	row arguments 0 '' arguments_arrive
 	row files 0 '' files_travel
 	row reports 0 '' reports_travel
+	check github annotations_and_summary
 	row tree 0 '' tree_comes_back
 	row modules 0 PASS vmtest -- use-modules
 	row no-modules 1 'vsock|tls|connect' vmtest --modules none -- use-modules
@@ -322,6 +323,27 @@ reports_travel() {
 	vmtest -- -o json:"$back" copy "@$in" to "$back" && cmp "$in" "$back" &&
 		cmp "$in" "$dir/out/results.json" && rm "$back" &&
 		vmtest -- -o junit:"$back" copy "@$in" to "$back" && cmp "$in" "$back"
+}
+
+# in_github ARG...: what GitHub sees in $dir/seen, and the summary of the step in $dir/summary.
+in_github() {
+	rm -f "$dir/summary"
+	GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY="$dir/summary" vmtest "$@" >"$dir/seen" 2>&1
+}
+
+# The guest has its part in both; a verdict that is not bad is no annotation.
+annotations_and_summary() {
+	local in="$dir/a b/results"
+
+	cp "$dir/results" "$in"
+	in_github -- -J "$dir/a b/back" copy "@$in" to /step-summary.md
+	grep -q '^`vmtest: PASS ' "$dir/summary" && tail -n 1 "$dir/summary" | cmp - <(tail -n 1 "$in") &&
+		! grep -q '^::' "$dir/seen" && in_github -- show GITHUB_ACTIONS GITHUB_STEP_SUMMARY &&
+		grep -qx 'GITHUB_ACTIONS=true' "$dir/seen" &&
+		grep -qx 'GITHUB_STEP_SUMMARY=/step-summary.md' "$dir/seen" || return 99
+	in_github -- annotate
+	grep -q '^::error title=vmtest::FAIL ' "$dir/seen" && grep -q '^`vmtest: FAIL ' "$dir/summary" &&
+		[[ $(grep -c '^::error title=guest' "$dir/seen") == 1 ]]
 }
 
 # A directory of the guest comes back whole, a path of more than 100 characters among others.
@@ -419,6 +441,7 @@ test_modes() {
 	row repeat 1 '3 of 3 runs failed' vmtest --repeat 3 -- exit=1
 	row until-fail 1 'run 1 of 9' vmtest --repeat 9 --until-fail -- exit=1
 	check matrix matrix_of_three
+	check github-matrix annotations_of_rows
 	check list-kernels "$HERE/vmtest.sh" --list-kernels
 	check doctor "$HERE/vmtest.sh" --doctor
 	row doctor-without-qemu 7 'missing  qemu' env -u QEMU PATH="$dir/bin" bash "$HERE/vmtest.sh" --doctor
@@ -430,6 +453,13 @@ matrix_of_three() {
 	vmtest -k "$dir/nothing" "${kernel[@]}" -j 2 -- exit=0 >"$dir/rows"
 	(($? == 2)) && grep -qE '^[0-9.]+[^ ]* +PASS +1 ' "$dir/rows" && (($(wc -l <"$dir/rows") == 4)) &&
 		grep -qE '/nothing +USAGE .*no such file' "$dir/rows" && python3 -m json.tool "$dir/out/matrix.json"
+}
+
+# The output of the tests is not shown, but its annotations are.
+annotations_of_rows() {
+	in_github "${kernel[@]}" -- annotate
+	(($? == 1)) && [[ $(grep -c '^::error title=vmtest::FAIL ' "$dir/seen") == 2 &&
+		$(grep -c '^::error title=guest' "$dir/seen") == 2 && $(grep -c '^`vmtest: FAIL ' "$dir/summary") == 2 ]]
 }
 
 # Through a terminal of its own; the shell runs in the guest, so its kernel's name is the guest's.

@@ -16,6 +16,7 @@ test_kernel() {
 	find_kernel "${built_image:-$1}"
 	choose_accel
 	prepare_output
+	prepare_github
 	recall_verdict
 	build_initramfs
 	boot_repeatedly
@@ -53,7 +54,7 @@ prepare_output() {
 	if command -v flock >/dev/null; then
 		flock -n "$lock" || die INFRA "another $PROG is writing to $out; choose one with -o"
 	fi
-	rm -rf "$out"/run-[0-9]* "$out"/{facts,qemu.cmd,initramfs.list,decoded.txt}
+	rm -rf "$out"/run-[0-9]* "$out"/{facts,qemu.cmd,initramfs.list,decoded.txt,step-summary.md}
 	for file in "${collected[@]}"; do
 		[[ ! -f $file ]] || rm -f -- "$file"
 	done
@@ -277,6 +278,7 @@ conclude() {
 	explain_config
 	[[ ! -s $out/splat.txt || ! $vmlinux ]] || decode_stack
 	say "$(verdict_line)"
+	conclude_github "$(verdict_line)"
 	write_facts || die INFRA "cannot write to $out"
 	keep_verdict
 	exit "$code"

@@ -27,7 +27,7 @@ start_row() {
 	mkdir -p "${row_dir[i]}" || die INFRA "cannot create ${row_dir[i]}"
 	rm -f "${row_dir[i]}/facts" "${row_dir[i]}/verdict.json"
 	(
-		show_tests=''
+		show_tests='' in_matrix=1
 		test_kernel "${kernels[i]}" "${row_dir[i]}"
 	) </dev/null >"${row_dir[i]}/vmtest.log" 2>&1 &
 	row_pid[i]=$!
@@ -94,7 +94,7 @@ finish_matrix() {
 	for i in "${!kernels[@]}"; do
 		is_worse "${row_code[i]}" "$worst" && worst=${row_code[i]}
 		((row_code[i] == PASS)) || sed "s|^vmtest: |&${row_dir[i]##*/}: |" "${row_dir[i]}/vmtest.log" |
-			grep -a "^vmtest: \|^    " >&2
+			grep -a "^vmtest: \|^    \|^::error " >&2
 	done
 	{
 		echo '['
