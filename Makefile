@@ -175,6 +175,11 @@ deb:
 	$(Q)$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(CURDIR)/$(OUT)/deb
 	$(Q)scripts/deb.sh $(VERSION) $(OUT)/deb $(OUT)
 
+# What docs/redirect-matrix.md is made of: Debian's kernels, in QEMU.
+MATRIX_OF ?= 5.10 6.1 6.12 7.3
+redirect-matrix: all
+	$(Q)scripts/redirect-matrix.sh $(MATRIX_OF)
+
 format:
 	clang-format -i $(wildcard *.[ch] */*.[ch] */*/*.[ch])
 
@@ -184,4 +189,4 @@ clean:
 -include $(OBJS:.o=.d) $(WATCH_OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(CASE_OBJS:.o=.d) $(SKELS:.skel.h=.bpf.d)
 .PRECIOUS: $(OUT)/%.bpf.o
 .DELETE_ON_ERROR:
-.PHONY: all selftests man install deb deps run run-vm arm64 check check-vm format clean
+.PHONY: all selftests man install deb deps run run-vm arm64 check check-vm redirect-matrix format clean
