@@ -27,7 +27,7 @@ run_example() {
 # that the test has; each word in it is explained.
 matrix_is_whole() {
 	./test_progs --matrix -l | sed -n 's|^#[0-9]*/[0-9]* *sockmap_redir/||p' >"$dir/cells"
-	python3 - "$1" "$dir/cells" <<-'PYTHON'
+	python3 - "$1" "$dir/cells" <<-'PYTHON' || { echo "make redirect-matrix makes it anew" >&2; return 1; }
 	import re, sys
 	cells = {l.strip().split("/", 1)[1] for l in open(sys.argv[2])}
 	grids = {}
