@@ -369,6 +369,19 @@ static void put_meanings(FILE *out, const struct style *style, const struct word
 	put_errnos(out, style, seen);
 }
 
+/* A line with the two of them, in which nothing is taken for Markdown. */
+static void put_quoted(FILE *out, const struct style *style, const char *head, const char *text)
+{
+	char *line = NULL;
+
+	if (asprintf(&line, "%s%.*s", head, (int)strcspn(text, "\n"), text) < 0)
+		abort();
+	for (char *c = line; *style->quote && (c = strchr(c, *style->quote)); c++)
+		*c = '\'';
+	fprintf(out, "%s%s%s%s\n", style->item, style->quote, line, style->quote);
+	free(line);
+}
+
 /* Why cells are what they are: each reason once. */
 static void find_reasons(const struct plan *plan, enum verdict verdict, struct words *reasons)
 {
@@ -394,7 +407,7 @@ static void put_reasons(const struct plan *plan, FILE *out, const struct style *
 	if (reasons.nr)
 		fprintf(out, "\n%s\n\n", title);
 	for (unsigned int i = 0; i < reasons.nr; i++)
-		fprintf(out, "%s%s\n", style->item, reasons.word[i]);
+		put_quoted(out, style, reasons.word[i], "");
 }
 
 static void put_failures(const struct plan *plan, FILE *out, const struct style *style)
@@ -404,14 +417,15 @@ static void put_failures(const struct plan *plan, FILE *out, const struct style 
 	for (unsigned int i = 0; i < plan->nr_items; i++) {
 		const struct plan_item *item = &plan->items[i];
 		const char *reason = item->result.reason ?: "";
+		char name[2 * SUBTEST_NAME_MAX];
 
 		if (!item->selected || item->result.verdict != VERDICT_FAIL ||
 		    !is_matrix_cell(&item->subtest) || nr++ >= QUOTES_MAX)
 			continue;
 		if (nr == 1)
 			fputs("\nFailed:\n\n", out);
-		fprintf(out, "%s%s/%s: %.*s\n", style->item, item->test->name, item->subtest.name,
-			(int)strcspn(reason, "\n"), reason);
+		snprintf(name, sizeof(name), "%s/%s: ", item->test->name, item->subtest.name);
+		put_quoted(out, style, name, reason);
 	}
 	if (nr > QUOTES_MAX)
 		fprintf(out, "%sand %u more\n", style->item, nr - QUOTES_MAX);

@@ -214,7 +214,7 @@ matrix() {
 	want_status 1
 	want_in "$dir/out" '^Linux '
 	want_in "$dir/out" '^  tcp4 +delivered  delivered/dropped$'
-	want_in "$dir/out" '^  outcomes/sockmap/sk_skb-ingress/udp4-udp4: .* there is an outcome'
+	want_in "$dir/out" '^  outcomes/sockmap/sk_skb-ingress/udp4-udp4: .* 100% &amp; <outcome>'
 	want_python "what runs" "$dir/m.json" <<-'PYTHON'
 	import json, sys
 	doc = json.load(open(sys.argv[1]))
