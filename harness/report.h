@@ -59,7 +59,10 @@ extern const struct reporter report_matrix;
 extern const struct reporter *const reporters[];
 extern const unsigned int nr_reporters;
 
-/* Its dimensions say where in the redirect matrix it is. */
+/*
+ * It is a cell of the redirect matrix: its dimensions have hook, direction, in and out, and if they
+ * have a variant, it is "plain".
+ */
 bool is_matrix_cell(const struct subtest *sub);
 
 /* Count the results so far. */
