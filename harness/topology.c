@@ -277,6 +277,14 @@ bool topology_remove_sockets(struct topology *t)
 		 CHECK_OK(topology_delete(t, nop_map, KEY_IN), "delete in.peer")));
 }
 
+bool topology_reinsert(const struct topology *t)
+{
+	int map = topology_in_map(t);
+
+	return CHECK_OK(topology_delete(t, map, KEY_IN), "delete in.mapped") &&
+	       CHECK_OK(topology_insert(t, map, KEY_IN, t->in.mapped), "insert in.mapped");
+}
+
 static void read_at(struct topology *t, int fd, const struct sock_kind *kind, bool mapped)
 {
 	t->target = fd;

@@ -110,6 +110,9 @@ int topology_delete(const struct topology *t, int map_fd, uint32_t key);
 /* The map that in.mapped is in. */
 int topology_in_map(const struct topology *t);
 
+/* Take in.mapped out of its map and put it back: it gets the programs that the map has by now. */
+bool topology_reinsert(const struct topology *t);
+
 /* Take the sockets out of their maps. */
 bool topology_remove_sockets(struct topology *t);
 

@@ -204,18 +204,15 @@ static struct msg_bpf *load_program(const struct topology *t)
 	return skel;
 }
 
-/* A socket has the program that its map had when it was inserted. */
 static struct msg_bpf *replace_program(const struct topology *t)
 {
 	struct msg_bpf *skel = load_program(t);
-	int map = topology_in_map(t);
 
 	if (!skel)
 		return NULL;
-	if (CHECK_OK(attach_program(skel->progs.msg_script, map, BPF_SK_MSG_VERDICT),
+	if (CHECK_OK(attach_program(skel->progs.msg_script, topology_in_map(t), BPF_SK_MSG_VERDICT),
 		     "attach the program") &&
-	    CHECK_OK(socket_map_delete(map, KEY_IN), "delete in.mapped") &&
-	    CHECK_OK(socket_map_update(map, KEY_IN, t->in.mapped, BPF_NOEXIST), "insert in.mapped"))
+	    topology_reinsert(t))
 		return skel;
 	msg_bpf__destroy(skel);
 	return NULL;
