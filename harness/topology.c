@@ -49,6 +49,11 @@ const char *redirect_hook_name(const struct redirect *redirect)
 	return names[redirect->hook];
 }
 
+static bool is_inet(const struct sock_kind *kind)
+{
+	return kind->family == AF_INET || kind->family == AF_INET6;
+}
+
 feature_set redirect_needs(const struct redirect *r)
 {
 	feature_set set = feature_bit(hook_features[r->hook]);
@@ -58,17 +63,14 @@ feature_set redirect_needs(const struct redirect *r)
 		set |= feature_bit(FEAT_SOCKHASH) | feature_bit(FEAT_SOCKMAP);
 	set |= kind_bit(FEAT_SOCKET, r->in) | kind_bit(FEAT_SOCKET, r->out);
 	set |= kind_bit(FEAT_INSERT, r->in) | kind_bit(FEAT_INSERT, r->out);
+	/* UDP sockets went into maps in 5.7, but became targets together with this type of program. */
+	if (r->outcome == DELIVERED && is_inet(r->out) && r->out->type == SOCK_DGRAM)
+		set |= feature_bit(FEAT_SKB_VERDICT);
 	if (r->by_link)
 		set |= feature_bit(FEAT_LINK);
 	if (r->oob)
 		set |= feature_bit(FEAT_UNIX_OOB);
 	return set;
-}
-
-/* FIONREAD of redirected data was repaired for TCP and UDP only. */
-static bool should_count(const struct sock_kind *kind)
-{
-	return kind->family == AF_INET || kind->family == AF_INET6;
 }
 
 /* The kind of the socket in a map that gets data from a program; NULL: it is read elsewhere. */
@@ -86,7 +88,8 @@ feature_set redirect_wants(const struct redirect *r)
 {
 	const struct sock_kind *kind = mapped_reader(r);
 
-	return kind && should_count(kind) ? kind_bit(FEAT_FIONREAD, kind) : 0;
+	/* That of redirected data was repaired for TCP and UDP only. */
+	return kind && is_inet(kind) ? kind_bit(FEAT_FIONREAD, kind) : 0;
 }
 
 feature_set redirect_uses(const struct redirect *r)
