@@ -702,9 +702,23 @@ static feature_set features_of_kind(unsigned int k)
 	return set;
 }
 
+/*
+ * The first socket of a family loads the modules it needs, and waits for them. Another that is opened
+ * meanwhile waits for none, and finds a family without a transport.
+ */
+static void load_families(feature_set wanted)
+{
+	for (unsigned int k = 0; k < nr_sock_kinds; k++) {
+		int fd = wanted & features_of_kind(k) ? socket_opened(&sock_kinds[k]) : -1;
+
+		close_fd(&fd);
+	}
+}
+
 /* As the leader of a process group, so that nothing outlives a probe that hangs. */
 static void try_all(feature_set wanted)
 {
+	load_families(wanted);
 	if (fork() == 0)
 		probe_common(wanted);
 	for (unsigned int k = 0; k < nr_sock_kinds; k++) {
