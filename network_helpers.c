@@ -42,15 +42,15 @@ static void observe(enum socket_moment moment, int fd, int64_t value, unsigned i
 }
 
 const struct sock_kind sock_kinds[] = {
-	{ "tcp4", AF_INET, SOCK_STREAM, "CONFIG_INET" },
-	{ "tcp6", AF_INET6, SOCK_STREAM, "CONFIG_IPV6, and no ipv6.disable=1" },
-	{ "udp4", AF_INET, SOCK_DGRAM, "CONFIG_INET" },
-	{ "udp6", AF_INET6, SOCK_DGRAM, "CONFIG_IPV6, and no ipv6.disable=1" },
-	{ "unix_stream", AF_UNIX, SOCK_STREAM, "CONFIG_UNIX" },
-	{ "unix_dgram", AF_UNIX, SOCK_DGRAM, "CONFIG_UNIX" },
-	{ "unix_seqpacket", AF_UNIX, SOCK_SEQPACKET, "CONFIG_UNIX" },
-	{ "vsock_stream", AF_VSOCK, SOCK_STREAM, VSOCK_REMEDY },
-	{ "vsock_seqpacket", AF_VSOCK, SOCK_SEQPACKET, VSOCK_REMEDY },
+	{ "tcp4", AF_INET, SOCK_STREAM, 0, "CONFIG_INET" },
+	{ "tcp6", AF_INET6, SOCK_STREAM, 0, "CONFIG_IPV6, and no ipv6.disable=1" },
+	{ "udp4", AF_INET, SOCK_DGRAM, 0, "CONFIG_INET" },
+	{ "udp6", AF_INET6, SOCK_DGRAM, 0, "CONFIG_IPV6, and no ipv6.disable=1" },
+	{ "unix_stream", AF_UNIX, SOCK_STREAM, 0, "CONFIG_UNIX" },
+	{ "unix_dgram", AF_UNIX, SOCK_DGRAM, 0, "CONFIG_UNIX" },
+	{ "unix_seqpacket", AF_UNIX, SOCK_SEQPACKET, 0, "CONFIG_UNIX" },
+	{ "vsock_stream", AF_VSOCK, SOCK_STREAM, 0, VSOCK_REMEDY },
+	{ "vsock_seqpacket", AF_VSOCK, SOCK_SEQPACKET, 0, VSOCK_REMEDY },
 };
 
 const unsigned int nr_sock_kinds = ARRAY_SIZE(sock_kinds);
@@ -112,7 +112,7 @@ static socklen_t loopback_addr(int family, struct sockaddr_storage *storage)
 
 int socket_opened(const struct sock_kind *kind)
 {
-	int fd = socket(kind->family, kind->type | SOCK_CLOEXEC, 0);
+	int fd = socket(kind->family, kind->type | SOCK_CLOEXEC, kind->protocol);
 
 	return fd < 0 ? -errno : fd;
 }

@@ -36,6 +36,7 @@ struct sock_kind {
 	const char *name;   /* as people type it: "tcp4" */
 	int family;	    /* AF_* */
 	int type;	    /* SOCK_* */
+	int protocol;	    /* IPPROTO_*; 0: the usual one */
 	const char *remedy; /* what to do where the kernel does not have it */
 };
 

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/vfs.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/magic.h>
 
 #include "harness/child.h"
 #include "harness/harness.h"
+#include "network_helpers.h"
 
 static void track_map(int fd)
 {
@@ -83,4 +87,20 @@ int link_program(const struct bpf_program *prog, int map_fd, enum bpf_attach_typ
 	int fd = bpf_link_create(bpf_program__fd(prog), map_fd, type, NULL);
 
 	return fd < 0 ? -errno : fd;
+}
+
+/* The second place is where it is next to hierarchies of the first version. */
+int open_cgroup(void)
+{
+	static const char *const places[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(places); i++) {
+		int fd = open(places[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		struct statfs fs;
+
+		if (fd >= 0 && !fstatfs(fd, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC)
+			return fd;
+		close_fd(&fd);
+	}
+	return -ENOENT;
 }

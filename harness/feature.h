@@ -33,6 +33,8 @@ enum feature {
 	FEAT_PACKET_UPDATE,  /* programs that see packets may update maps of sockets */
 	FEAT_ITERATOR,	     /* BPF iterators over maps of sockets */
 	FEAT_TLS,	     /* by the kernel, of TCP sockets */
+	FEAT_MPTCP,	     /* sockets of it */
+	FEAT_CGROUP,	     /* of the second version, for programs of all sockets */
 	FEAT_MAY_CRASH,	     /* the machine: whoever runs the tests has allowed what can crash it */
 	FEAT_KNOWN_RACES,    /* likewise: has asked for what all kernels are known to fail at */
 	FEAT_MSG_AFTER_DROP, /* a program that dropped a message sees the next one */

@@ -156,4 +156,7 @@ int detach_program(const struct bpf_program *prog, int map_fd, enum bpf_attach_t
 /* Attach it until the descriptor returned is closed; or -errno. */
 int link_program(const struct bpf_program *prog, int map_fd, enum bpf_attach_type type);
 
+/* The cgroup of the second version that all processes are in. The descriptor, or -errno. */
+int open_cgroup(void);
+
 #endif /* HARNESS_H */

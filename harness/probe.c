@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,6 +233,25 @@ static int probe_tls(const struct sock_kind *kind)
 	return make_pair(sock_kind("tcp4"), &pair)
 		       ?: start_tls(pair.mapped)
 		       ?: set_tls_key(pair.mapped, TLS_TX) ?: set_tls_key(pair.mapped, TLS_RX);
+}
+
+static int probe_mptcp(const struct sock_kind *kind)
+{
+	static const struct sock_kind mptcp = { .family = AF_INET6,
+						.type = SOCK_STREAM,
+						.protocol = IPPROTO_MPTCP };
+	int fd __auto_close = socket_opened(&mptcp);
+
+	(void)kind;
+	return fd < 0 ? fd : 0;
+}
+
+static int probe_cgroup(const struct sock_kind *kind)
+{
+	int fd __auto_close = open_cgroup();
+
+	(void)kind;
+	return fd < 0 ? fd : 0;
 }
 
 static int probe_may_crash(const struct sock_kind *kind)
@@ -514,6 +534,14 @@ static const struct probe {
 	  .name = "tls",
 	  .try = probe_tls,
 	  .remedy = "CONFIG_TLS, CONFIG_CRYPTO_GCM; modprobe tls (Linux 5.1)" },
+	{ .feature = FEAT_MPTCP,
+	  .name = "mptcp",
+	  .try = probe_mptcp,
+	  .remedy = "CONFIG_MPTCP, CONFIG_MPTCP_IPV6; sysctl net.mptcp.enabled=1" },
+	{ .feature = FEAT_CGROUP,
+	  .name = "cgroup",
+	  .try = probe_cgroup,
+	  .remedy = "mount -t cgroup2 none /sys/fs/cgroup/unified" },
 	{ .feature = FEAT_MAY_CRASH,
 	  .name = "may_crash",
 	  .try = probe_may_crash,
