@@ -28,7 +28,7 @@ intro() {
 	    sk_skb, parser+verdict   in.peer      out.mapped             out.peer
 
 	Rows are kinds of `in`, columns are kinds of `out`. `unix_stream_oob` is a unix_stream socket that
-	sends its last byte with `MSG_OOB`. Of so many pairs data is delivered from one to the other:
+	sends its last byte with `MSG_OOB`. In so many cells data is delivered, and nothing is amiss:
 
 	EOF
 }
