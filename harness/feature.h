@@ -35,6 +35,8 @@ enum feature {
 	FEAT_TLS,	     /* by the kernel, of TCP sockets */
 	FEAT_MPTCP,	     /* sockets of it */
 	FEAT_CGROUP,	     /* of the second version, for programs of all sockets */
+	FEAT_IO_URING,	     /* io_uring_setup(2) is there, and allowed */
+	FEAT_POLL_MULTISHOT, /* io_uring: one request, many completions */
 	FEAT_MAY_CRASH,	     /* the machine: whoever runs the tests has allowed what can crash it */
 	FEAT_KNOWN_RACES,    /* likewise: has asked for what all kernels are known to fail at */
 	FEAT_MSG_AFTER_DROP, /* a program that dropped a message sees the next one */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "harness/harness.h"
 #include "harness/netns.h"
 #include "harness/probe.h"
+#include "harness/ring.h"
 #include "network_helpers.h"
 #include "progs/redirect.h"
 #include "progs/verdicts.h"
@@ -252,6 +254,36 @@ static int probe_cgroup(const struct sock_kind *kind)
 
 	(void)kind;
 	return fd < 0 ? fd : 0;
+}
+
+static int probe_io_uring(const struct sock_kind *kind)
+{
+	struct ring ring __auto_ring = RING_NONE;
+
+	(void)kind;
+	return ring_open(&ring);
+}
+
+static int probe_poll_multishot(const struct sock_kind *kind)
+{
+	struct ring ring __auto_ring = RING_NONE;
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	struct io_uring_sqe request = { .opcode = IORING_OP_POLL_ADD,
+					.poll32_events = POLLOUT,
+					.len = IORING_POLL_ADD_MULTI };
+	struct io_uring_cqe completion;
+	int err = make_pair(sock_kind("unix_stream"), &pair);
+
+	(void)kind;
+	request.fd = pair.peer;
+	err = err ?: ring_open(&ring) ?: ring_submit(&ring, &request);
+	if (err)
+		return err;
+	if (!ring_take(&ring, &completion, patience_ms()))
+		return -ETIME;
+	return completion.res < 0		      ? completion.res
+	       : completion.flags & IORING_CQE_F_MORE ? 0
+						      : -EINVAL;
 }
 
 static int probe_may_crash(const struct sock_kind *kind)
@@ -542,6 +574,14 @@ static const struct probe {
 	  .name = "cgroup",
 	  .try = probe_cgroup,
 	  .remedy = "mount -t cgroup2 none /sys/fs/cgroup/unified" },
+	{ .feature = FEAT_IO_URING,
+	  .name = "io_uring",
+	  .try = probe_io_uring,
+	  .remedy = "CONFIG_IO_URING; sysctl kernel.io_uring_disabled=0" },
+	{ .feature = FEAT_POLL_MULTISHOT,
+	  .name = "poll_multishot",
+	  .try = probe_poll_multishot,
+	  .remedy = "Linux 5.13, with CONFIG_IO_URING" },
 	{ .feature = FEAT_MAY_CRASH,
 	  .name = "may_crash",
 	  .try = probe_may_crash,
