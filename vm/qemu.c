@@ -67,6 +67,19 @@ static void __attribute__((noreturn)) exec_qemu(struct run *run, pid_t parent, c
 	_exit(127);
 }
 
+/*
+ * QEMU writes the console byte by byte, each of which takes the room of a packet: a socket as it is
+ * has hardly 300 of them, and a kernel which gets none for 10 ms goes on without what it wrote. So
+ * allow for as much as this process may be late.
+ */
+static void make_room(int fd)
+{
+	const int size = 16 << 20;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)))
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
 int qemu_start(struct run *run)
 {
 	pid_t parent = getpid();
@@ -78,6 +91,7 @@ int qemu_start(struct run *run)
 		if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
 			return -errno;
 		fcntl(pair[0], F_SETFD, FD_CLOEXEC);
+		make_room(pair[1]);
 		run->ports[i].fd = pair[0];
 		theirs[i] = pair[1];
 	}
