@@ -390,7 +390,7 @@ static void timeout(struct topology *t)
 
 /* ---- Others ---------------------------------------------------------------------------------- */
 
-/* There are records before there is a parser. */
+/* There are records before there is a parser. More than these could stall (see above). */
 static void before_insertion(struct topology *t)
 {
 	struct parser_bpf *skel __auto_parser = load_programs(t);
@@ -402,7 +402,7 @@ static void before_insertion(struct topology *t)
 		return;
 	add_record(s, 50, GO);
 	add_record(s, 70, GO);
-	add_record(s, 200, GO);
+	add_record(s, 80, GO);
 	if (!CHECK_EQ(send(t->sender, s->bytes, 200, 0), 200, "send early") ||
 	    !check_poll(t->in.mapped, POLLIN, "early data") ||
 	    !CHECK_OK(socket_map_update(map, KEY_IN, t->in.mapped, BPF_NOEXIST), "insert"))
