@@ -90,6 +90,7 @@ $(OUT)/%.o: %.c Makefile | $(SKELS)
 
 # .incbin is not among the dependencies that the compiler finds.
 $(OUT)/harness/splat.o: vm/splats.deny vm/splats.allow
+$(OUT)/harness/html.o: html/report.html
 
 $(OUT)/%.bpf.o: progs/%.bpf.c Makefile
 	$(call say,BPF,$@)

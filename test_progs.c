@@ -8,6 +8,7 @@
 
 #include "harness/bench.h"
 #include "harness/expect.h"
+#include "harness/html.h"
 #include "harness/known.h"
 #include "harness/options.h"
 #include "harness/plan.h"
@@ -151,6 +152,13 @@ static int select_and_run(struct run_info *info, struct plan *plan)
 	return status;
 }
 
+static int make_page(const struct options *options)
+{
+	return html_merge(options->page_path, options->page_files, options->nr_page_files)
+		       ? EXIT_FAILED
+		       : EXIT_PASSED;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options;
@@ -160,6 +168,11 @@ int main(int argc, char **argv)
 	int status;
 
 	options_parse(&options, argc, argv);
+	if (options.page_path) {
+		status = make_page(&options);
+		options_free(&options);
+		return status;
+	}
 	info.plan = plan = plan_create(options.bench ? &bench_test : NULL);
 	if (!plan)
 		return complain(EXIT_SETUP, "cannot make a plan of the tests");

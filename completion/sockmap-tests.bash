@@ -65,7 +65,7 @@ _test_progs() {
 		;;
 	--require) _sockmap_features "$command" "$cur" ;;
 	--matrix) COMPREPLY=($(compgen -W md -- "$cur")) ;;
-	-J | --json-summary | --durations | --expect | --write-expect) _sockmap_files "$cur" ;;
+	-J | --json-summary | --durations | --expect | --write-expect | --report) _sockmap_files "$cur" ;;
 	*) _sockmap_options "$command" "$cur" ;;
 	esac
 }

@@ -33,6 +33,7 @@ enum long_only {
 	OPT_MATRIX,
 	OPT_SHARD,
 	OPT_DURATIONS,
+	OPT_REPORT,
 };
 
 static const struct argp_option option_table[] = {
@@ -61,6 +62,9 @@ static const struct argp_option option_table[] = {
 	  2 },
 	{ "bench-time", OPT_BENCH_TIME, "SECONDS", 0,
 	  "Send for SECONDS (2) for each of the measurements", 2 },
+	{ "report", OPT_REPORT, "PAGE", 0,
+	  "Make an HTML page of results, with a column for each of the files that -J wrote, and the directories of vmtest.sh's logs, that follow",
+	  2 },
 	{ .doc = "How to run them:", .group = 3 },
 	{ "workers", 'j', "N", OPTION_ARG_OPTIONAL,
 	  "N subtests at a time, each worker in its own network namespace; without N, one for each CPU",
@@ -87,7 +91,7 @@ static const struct argp_option option_table[] = {
 	  "The logs of passed subtests and every check; -vv: libbpf's debug messages, -vvv: and the verifier's",
 	  4 },
 	{ "output", 'o', "FORMAT[:FILE]", 0,
-	  "Report in FORMAT: human, json, jsonl (a line for each event), ktap, junit, matrix or matrix-md; to FILE, or to standard output instead of human",
+	  "Report in FORMAT: human, html (a page for a browser), json, jsonl (a line for each event), ktap, junit, matrix or matrix-md; to FILE, or to standard output instead of human",
 	  4 },
 	{ "matrix", OPT_MATRIX, "md", OPTION_ARG_OPTIONAL,
 	  "Run only what shows which sockets the kernel can redirect between, and print that as tables: text, or Markdown",
@@ -213,9 +217,9 @@ static void require_features(struct options *o, const char *names)
 }
 
 static const char *const formats[] = {
-	[FORMAT_HUMAN] = "human",	  [FORMAT_JSON] = "json",   [FORMAT_JSONL] = "jsonl",
-	[FORMAT_KTAP] = "ktap",		  [FORMAT_JUNIT] = "junit", [FORMAT_MATRIX] = "matrix",
-	[FORMAT_MATRIX_MD] = "matrix-md",
+	[FORMAT_HUMAN] = "human",   [FORMAT_HTML] = "html",	      [FORMAT_JSON] = "json",
+	[FORMAT_JSONL] = "jsonl",   [FORMAT_KTAP] = "ktap",	      [FORMAT_JUNIT] = "junit",
+	[FORMAT_MATRIX] = "matrix", [FORMAT_MATRIX_MD] = "matrix-md",
 };
 
 static void add_output(struct options *o, enum format format, const char *path)
@@ -265,6 +269,16 @@ static void settle_outputs(struct options *o)
 	check_outputs(o);
 	if (!o->has_stdout)
 		o->output[FORMAT_HUMAN] = "-";
+}
+
+/* What is not an option, all at once. */
+static void take_files(struct options *o, char **files, unsigned int nr)
+{
+	if (!o->page_path)
+		fail(EXIT_USAGE_ERROR, "what is \"%s\"? (-t %s selects tests by name)", files[0],
+		     files[0]);
+	o->page_files = files;
+	o->nr_page_files = nr;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -357,8 +371,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->seed = arg ? parse_uint("--shuffle", arg, 1, UINT_MAX)
 			      : (uint32_t)(now_ns() ^ getpid()) | 1;
 		break;
-	case ARGP_KEY_ARG:
-		fail(EXIT_USAGE_ERROR, "what is \"%s\"? (-t %s selects tests by name)", arg, arg);
+	case OPT_REPORT:
+		o->page_path = arg;
+		break;
+	case ARGP_KEY_ARGS:
+		take_files(o, state->argv + state->next, state->argc - state->next);
+		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -429,6 +447,8 @@ void options_parse(struct options *o, int argc, char **argv)
 		fail(EXIT_SETUP, "out of memory");
 	argp_parse(&argp, argc, argv, 0, NULL, o);
 	settle_outputs(o);
+	if (o->page_path && !o->nr_page_files)
+		fail(EXIT_USAGE_ERROR, "--report %s: of which files?", o->page_path);
 	if (o->has_durations && !o->nr_shards)
 		fail(EXIT_USAGE_ERROR, "--durations is for --shard, and there is none");
 	if (!o->repeat && !o->until_fail)

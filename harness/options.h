@@ -23,6 +23,7 @@ enum {
 /* Of reports. */
 enum format {
 	FORMAT_HUMAN,
+	FORMAT_HTML,
 	FORMAT_JSON,
 	FORMAT_JSONL,
 	FORMAT_KTAP,
@@ -53,6 +54,9 @@ struct options {
 	uint32_t seed;
 	const char *
 		output[NR_FORMATS]; /* where each report goes; "-": standard output; NULL: nowhere */
+	const char *page_path; /* make an HTML page of results that are there; NULL: run tests */
+	char **page_files;     /* what it is made of */
+	unsigned int nr_page_files;
 	bool has_stdout; /* -o has said what goes there, or that the report for people does not */
 	const char *expect_path; /* of known failures: a file, or a directory; NULL: none */
 	const char *draft_path;	 /* where to draft such a file; NULL: nowhere */

@@ -3,8 +3,8 @@
 #include "network_helpers.h"
 
 const struct reporter *const reporters[] = {
-	&report_expect, &report_github, &report_human, &report_json,
-	&report_jsonl,	&report_junit,	&report_ktap,  &report_matrix,
+	&report_expect, &report_github, &report_html, &report_human,  &report_json,
+	&report_jsonl,	&report_junit,	&report_ktap, &report_matrix,
 };
 
 const unsigned int nr_reporters = ARRAY_SIZE(reporters);

@@ -49,6 +49,7 @@ struct reporter {
 
 extern const struct reporter report_expect;
 extern const struct reporter report_github;
+extern const struct reporter report_html;
 extern const struct reporter report_human;
 extern const struct reporter report_json;
 extern const struct reporter report_jsonl;

@@ -13,7 +13,7 @@ scratch docs
 # The tree with what is built, so that only the example has to be.
 build_example() {
 	mkdir "$dir/tree" && cp -a --reflink=auto Makefile .clang-format test_progs.c network_helpers.? harness \
-		prog_tests progs vm .output "$dir/tree" || return
+		prog_tests progs html vm .output "$dir/tree" || return
 	# shellcheck disable=SC2016 # these backquotes are Markdown's
 	awk '/^```/ { code = /```c$/; next } code' docs/adding-a-test.md >"$dir/tree/prog_tests/sockmap_example.c"
 	make -C "$dir/tree" -s test_progs && clang-format --dry-run -Werror "$dir/tree/prog_tests/sockmap_example.c"
