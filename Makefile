@@ -131,6 +131,7 @@ arm64:
 	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
 
 check: deps
+	$(Q)scripts/deps.sh browser || echo "no browser, and no tests that need one" >&2
 	$(Q)$(MAKE) --no-print-directory all selftests
 	$(Q)tests/check.sh
 

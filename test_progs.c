@@ -155,7 +155,7 @@ static int select_and_run(struct run_info *info, struct plan *plan)
 static int make_page(const struct options *options)
 {
 	return html_merge(options->page_path, options->page_files, options->nr_page_files)
-		       ? EXIT_FAILED
+		       ? EXIT_USAGE_ERROR
 		       : EXIT_PASSED;
 }
 

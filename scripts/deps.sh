@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# deps.sh build|vm|kernel|arm64|man|check...: install the Debian packages that these need and that are
+# deps.sh build|vm|kernel|arm64|man|check|browser...: install the Debian packages that these need and that are
 # missing. Does nothing, and needs no root, where all of them are there.
 # deps.sh --print vm...: only name them.
 set -eu -o pipefail
@@ -19,8 +19,10 @@ packages_for() {
 	# flex, bison and bc: the tests of --build do not build a kernel, but are asked for them.
 	check) echo shellcheck clang-format python3 util-linux procps git busybox-static binutils flex bison bc \
 		gnupg curl help2man mandoc libxml2-utils ;;
+	# For the tests of the page that test_progs --report makes.
+	browser) echo chromium ;;
 	*)
-		echo "deps.sh: what is \"$1\"? (build, vm, kernel, arm64, man, check)" >&2
+		echo "deps.sh: what is \"$1\"? (build, vm, kernel, arm64, man, check, browser)" >&2
 		exit 64
 		;;
 	esac

@@ -100,6 +100,7 @@ check_all() {
 	suite "unit tests" .output/unit
 	suite "the harness" tests/harness.sh
 	suite "reports" tests/report.sh
+	suite "the page for a browser" tests/html.sh
 	suite "sockmap tests on this kernel" natively
 	suite "installation" tests/install.sh
 	suite "documentation" tests/docs.sh
