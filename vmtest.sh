@@ -44,7 +44,7 @@ test_args=() bin='' guest_env=() guest_sysctls=() module_mode=auto use_expect=1
 accel_mode=auto smp=2 mem='' cpu='' qemu_args=() extra_append=() strict='' gdb='' shell=''
 total_timeout='' boot_timeout='' hang_timeout='' repeat=1 until_fail='' no_splat='' splat_allow=()
 expect_class='' match='' invert='' check_ends=()
-out='' quiet='' verbose='' keep='' show_tests=1 in_matrix=''
+out='' page='' quiet='' verbose='' keep='' show_tests=1 in_matrix=''
 
 started=0 # in milliseconds
 child='' tmp='' scratch_dir='' restore=() verdict_cache='' known='' built_image=''
@@ -95,6 +95,7 @@ usage() {
 	      --bisect-check GOOD BAD   are both ends what they should be?
 	Output:
 	  -o DIR                directory for the logs [${logs_dir/#"$PWD/"/}/KERNEL]
+	      --report PAGE     an HTML page of the results, with a column for each kernel
 	  -q, --quiet           show the tests' output only if the verdict is bad
 	  -v, --verbose         show the kernel's console too (stderr)
 	      --keep            keep the scratch directory
@@ -200,6 +201,7 @@ set_option() {
 	--expect) one_of fail crash hang splat boot && expect_class=$value ;;
 	--match) needed && valid_regex && match=$value ;;
 	-o) needed && out=$value ;;
+	--report) needed && check_output_file "$value" && page=$value ;;
 	*) die USAGE "unknown option $name; see --help" ;;
 	esac
 }
@@ -250,6 +252,8 @@ check_options() {
 	[[ $mode =~ ^bisect || ! $expect_class$match$invert ]] ||
 		die USAGE "--expect, --match and --invert go with --bisect"
 	[[ ! $debug || $build ]] || die USAGE "--debug goes with --build"
+	[[ $mode == run || ! $page ]] || die USAGE "--report does not go with --$mode"
+	[[ ! $page || -x $host_dir/test_progs ]] || die USAGE "--report needs $host_dir/test_progs: make"
 	((repeat > 1)) || [[ ! $until_fail ]] || die USAGE "--until-fail goes with --repeat"
 	# What is known to fail may be what is looked for.
 	[[ ! $mode =~ ^bisect ]] || use_expect=''

@@ -104,7 +104,7 @@ _vmtest() {
 	--accel) COMPREPLY=($(compgen -W $'auto\nkvm\ntcg' -- "$cur")) ;;
 	--modules) COMPREPLY=($(compgen -W $'auto\nnone' -- "$cur")) ;;
 	--expect) COMPREPLY=($(compgen -W $'fail\ncrash\nhang\nsplat\nboot' -- "$cur")) ;;
-	-o | --bin | --add | --config-fragment | --splat-allow | --write-expect) _sockmap_files "$cur" ;;
+	-o | --bin | --add | --config-fragment | --splat-allow | --write-expect | --report) _sockmap_files "$cur" ;;
 	*) _sockmap_options "$command" "$cur" ;;
 	esac
 }

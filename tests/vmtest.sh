@@ -441,6 +441,9 @@ test_modes() {
 	row repeat 1 '3 of 3 runs failed' vmtest --repeat 3 -- exit=1
 	row until-fail 1 'run 1 of 9' vmtest --repeat 9 --until-fail -- exit=1
 	check matrix matrix_of_three
+	check page page_of_two
+	row page-nowhere 2 'cannot write to /nowhere' vmtest --report /nowhere/page.html
+	row page-of-nothing 2 'does not go with --print-cmd' vmtest --print-cmd --report "$dir/page.html"
 	check github-matrix annotations_of_rows
 	check list-kernels "$HERE/vmtest.sh" --list-kernels
 	check doctor "$HERE/vmtest.sh" --doctor
@@ -453,6 +456,23 @@ matrix_of_three() {
 	vmtest -k "$dir/nothing" "${kernel[@]}" -j 2 -- exit=0 >"$dir/rows"
 	(($? == 2)) && grep -qE '^[0-9.]+[^ ]* +PASS +1 ' "$dir/rows" && (($(wc -l <"$dir/rows") == 4)) &&
 		grep -qE '/nothing +USAGE .*no such file' "$dir/rows" && python3 -m json.tool "$dir/out/matrix.json"
+}
+
+# A column for each, also for the one that is not there; and what an earlier run has left is not shown.
+page_of_two() {
+	local page="$dir/a b/page.html"
+
+	mkdir -p "$dir/out/nothing"
+	echo '{}' >"$dir/out/nothing/results.json"
+	vmtest -k "$dir/nothing" --report "$page" -- exit=0
+	(($? == 2)) && python3 - "$page" <<-'PYTHON' || return
+	import json, re, sys
+	data = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', open(sys.argv[1]).read(), re.S)[1]
+	good, bad = json.loads(data)
+	assert good["verdict"]["verdict"] == "PASS" and good["run"]["results"][0]["subtests"][0]["name"] == "ran", good
+	assert "run" not in bad and "no such file" in bad["verdict"]["reason"], bad
+	PYTHON
+	rm "$page" && vmtest --report "$page" -- exit=0 && grep -q '"name":"ran"' "$page"
 }
 
 # The output of the tests is not shown, but its annotations are.

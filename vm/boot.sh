@@ -280,8 +280,14 @@ conclude() {
 	say "$(verdict_line)"
 	conclude_github "$(verdict_line)"
 	write_facts || die INFRA "cannot write to $out"
+	[[ $in_matrix ]] || make_page "$out"
 	keep_verdict
 	exit "$code"
+}
+
+# make_page DIRECTORY...: of the logs in them.
+make_page() {
+	[[ ! $page ]] || "$host_dir/test_progs" --report "$page" "$@" || die INFRA "there is no $page"
 }
 
 # For the matrix and the bisect.

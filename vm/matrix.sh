@@ -25,7 +25,7 @@ start_row() {
 	local i=$1
 
 	mkdir -p "${row_dir[i]}" || die INFRA "cannot create ${row_dir[i]}"
-	rm -f "${row_dir[i]}/facts" "${row_dir[i]}/verdict.json"
+	rm -f "${row_dir[i]}"/{facts,{verdict,results}.json,splat.txt}
 	(
 		show_tests='' in_matrix=1
 		test_kernel "${kernels[i]}" "${row_dir[i]}"
@@ -103,6 +103,7 @@ finish_matrix() {
 		done | sed 's/^}$/},/' | sed '$s/},$/}/'
 		echo ']'
 	} >"$out/matrix.json" || die INFRA "cannot write to $out"
+	make_page "${row_dir[@]}"
 	say "$(verdict_name "$worst"): ${#kernels[@]} kernels; logs: $out"
 	exit "$worst"
 }

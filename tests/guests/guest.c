@@ -320,7 +320,9 @@ static void write_results(const char *path, const char *what)
 
 	if (!f)
 		return;
-	fprintf(f, "{ \"success_subtest\": %d, \"failed_subtest\": 0, \"skipped\": 0 }\n",
+	fprintf(f,
+		"{ \"success_subtest\": %d, \"failed_subtest\": 0, \"skipped\": 0, \"kernel\": \"K\",\n"
+		"  \"results\": [{ \"name\": \"guest\", \"subtests\": [{ \"name\": \"ran\", \"verdict\": \"pass\" }] }] }\n",
 		strcmp(what, "run-nothing") != 0);
 	fclose(f);
 }
