@@ -19,8 +19,10 @@
  *				what it receives, goes on when there is space
  *	blocked-send-left	the same after the socket has left the map
  *	blocked-send-back	and when it is in the map again
+ *	lookup			the program passes data if it finds a UDP socket
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -32,6 +34,7 @@
 #include "harness/scenario.h"
 #include "network_helpers.h"
 #include "progs/verdicts.h"
+#include "lookup.skel.h"
 #include "redirect.skel.h"
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
@@ -332,9 +335,60 @@ static void blocked_send_back(struct topology *t)
 	check_blocked_send(t->in.mapped, t->in.peer);
 }
 
+#define __auto_skel __attribute__((cleanup(destroy_skel)))
+
+static void destroy_skel(struct lookup_bpf **skel)
+{
+	lookup_bpf__destroy(*skel);
+}
+
+/* The program looks for this socket; in.mapped goes into its map. */
+static struct lookup_bpf *start_lookup(struct topology *t, int wanted)
+{
+	struct lookup_bpf *skel = lookup_bpf__open_and_load();
+	struct sockaddr_in addr = { 0 };
+	socklen_t len = sizeof(addr);
+	int map_fd;
+
+	if (!CHECK(skel, "load the program"))
+		return NULL;
+	track_bpf_object(skel->obj);
+	map_fd = bpf_map__fd(skel->maps.map);
+	getsockname(wanted, (struct sockaddr *)&addr, &len);
+	skel->bss->tuple.ipv4.daddr = skel->bss->tuple.ipv4.saddr = addr.sin_addr.s_addr;
+	skel->bss->tuple.ipv4.dport = addr.sin_port;
+	if (CHECK_OK(attach_program(skel->progs.lookup_verdict, map_fd, BPF_SK_SKB_VERDICT),
+		     "attach the program") &&
+	    CHECK_OK(socket_map_update(map_fd, 0, t->in.mapped, BPF_NOEXIST), "insert"))
+		return skel;
+	lookup_bpf__destroy(skel);
+	return NULL;
+}
+
+/* What a packet is to be received by says nothing of the device any more that it came from. */
+static void lookup(struct topology *t)
+{
+	int wanted __auto_close = socket_bound(sock_kind("udp4"));
+	struct lookup_bpf *skel __auto_skel = NULL;
+	struct message m;
+
+	if (!CHECK_OK(wanted, "bind a UDP socket") || !topology_remove_sockets(t))
+		return;
+	skel = start_lookup(t, wanted);
+	for (unsigned int i = 1; skel && i <= 3; i++) {
+		fill_message(&m, 300 * i);
+		if (!check_send(t->in.peer, &m, "send") ||
+		    !check_arrives(t->in.mapped, &m, "data") ||
+		    !check_verdict_counts(&skel->bss->verdicts, i, 0, "lookup"))
+			return;
+	}
+}
+
 /* ---- The plan -------------------------------------------------------------------------------- */
 
 static const struct kinds tcp[] = { { .in = "tcp4" }, { .in = "tcp6" }, {} };
+
+static const struct kinds udp[] = { { .in = "udp4" }, { .in = "udp6" }, {} };
 
 static const struct kinds streams[] = {
 	{ .in = "tcp4" }, { .in = "tcp6" }, { .in = "unix_stream" }, { .in = "vsock_stream" }, {},
@@ -370,6 +424,11 @@ static const struct fix order_fixes[] = {
 	{},
 };
 
+static const struct fix lookup_fixes[] = {
+	{ "3c94f241f776", "udp: clear skb->dev before running a sockmap verdict" },
+	{},
+};
+
 static const struct scenario scenarios[] = {
 	{ "plain", SKB_PASS, any, .run = plain },
 	{ "before-insertion", SKB_PASS, any, .run = before_insertion, .guards = stall_fixes },
@@ -383,6 +442,9 @@ static const struct scenario scenarios[] = {
 	{ "blocked-send", ANY_PASS, streams, .run = blocked_send },
 	{ "blocked-send-left", ANY_PASS, streams, .run = blocked_send_left },
 	{ "blocked-send-back", ANY_PASS, streams, .run = blocked_send_back },
+	/* Without the fix, the kernel takes something else for the device, and crashes. */
+	{ "lookup", SKB_PASS, udp, .run = lookup, .needs = (feature_set)1 << FEAT_MAY_CRASH,
+	  .guards = lookup_fixes },
 };
 
 static bool describe(unsigned int i, struct subtest *sub)
