@@ -85,5 +85,5 @@ int html_write(FILE *file, json_t *runs)
 	if (json_dump_callback(runs, dump_escaped, file, JSON_COMPACT))
 		return -ENOMEM;
 	fputs(place + strlen(PLACE), file);
-	return 0;
+	return ferror(file) ? -errno : 0;
 }

@@ -15,7 +15,7 @@ struct json_t;
 struct json_t *html_describe_run(const char *name, struct json_t *run, struct json_t *verdict,
 				 const char *log);
 
-/* Write the page about an array of such runs. 0 or -ENOMEM; what else fails is seen at fclose(). */
+/* Write the page about an array of such runs. 0 or -errno; some failures are seen at fclose() only. */
 int html_write(FILE *file, struct json_t *runs);
 
 /*

@@ -199,8 +199,8 @@ static int write_page(const char *path, json_t *runs)
 		return err;
 	file = output_open(&output);
 	if (file) {
-		err = html_write(file, runs);
-		err = output_close(&output, file) ?: err;
+		output.err = html_write(file, runs);
+		err = output_close(&output, file);
 	}
 	output_end(&output);
 	return file ? err : -EIO;

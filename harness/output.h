@@ -9,7 +9,7 @@ struct output {
 	const char *path; /* as typed; "-": standard output */
 	/* Both NULL where the target cannot be replaced: it gets the report at the end. */
 	char *final_path, *tmp_path;
-	int err; /* the first one of output_flush() */
+	int err; /* the first one, of output_flush() or of whoever writes */
 };
 
 /*

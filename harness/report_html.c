@@ -21,16 +21,15 @@ static int write_page(const struct run_info *info)
 {
 	FILE *file = output_open(&output);
 	json_t *runs;
-	int err;
 
 	if (!file)
 		return -EIO;
 	runs = json_array();
 	json_array_append_new(runs,
 			      html_describe_run(info->kernel, json_describe(info), NULL, NULL));
-	err = html_write(file, runs);
+	output.err = html_write(file, runs);
 	json_decref(runs);
-	return output_close(&output, file) ?: err;
+	return output_close(&output, file);
 }
 
 static int html_end(const struct run_info *info)

@@ -325,6 +325,9 @@ t "-o ktap: instead of the report for people" on_stdout ktap 'KTAP version 1'
 t "-o junit: instead of the report for people" on_stdout junit '<?xml'
 t "-o jsonl: instead of the report for people" on_stdout jsonl '{"event":"begin"'
 t "-o json: instead of the report for people" on_stdout json '{'
+t "-o html: instead of the report for people" on_stdout html '<!DOCTYPE html>'
+t "-o html: a full device" full html
+t "-o html: an earlier report survives a usage error" keeps_old html
 t "--matrix: what the cells say" matrix
 t "--matrix: known failures" matrix_known
 t "--matrix: nothing of it is selected" no_matrix
