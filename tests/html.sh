@@ -160,7 +160,7 @@ grid() {
 	assert all("th")[0] == "subtest" and len(elements("thead")) == 1
 	heads = all("th")[1:4]
 	assert heads[0].endswith("one.json") or heads[0].endswith("#1"), heads
-	assert heads[2] == "9.9CRASH", heads
+	assert heads[2] == "9.9thirdCRASH", heads
 	suites = all("tr", "suite")
 	assert len(suites) == 3 and "behave" in suites[2] and "misbehave" not in suites[2], suites
 	assert sorted(ids()) == ["misbehave/fails_bytes", "misbehave/fails_guarded", "outcomes/sockmap/sk_skb-ingress/udp4-udp4"], ids()
@@ -221,15 +221,19 @@ latency() {
 	import json
 	path = lambda out, ns: {"hook": "sk_skb", "in": "tcp4", "out": out, "direction": "egress", "ns": ns}
 	print(json.dumps({"kernel": "1.2", "results": [{"name": "t", "subtests": [{"name": "s", "verdict": "pass",
-	    "checks": 1, "duration_ms": 1, "wakeups": [path("tcp4", 1000), path("udp4", 100000), path("unix", 10000000)]}]}]}))
+	    "dimensions": {"hook": "sk_msg", "direction": "egress", "in": "tcp4", "out": "tcp4"},
+	    "bench": {"sockmap": {"bytes_per_s": 2e9, "p50_ns": 1, "p99_ns": 2}, "plain": {"bytes_per_s": 1e9, "p50_ns": 1, "p99_ns": 2}}, "wakeups": [path("tcp4", 1000), path("udp4", 100000), path("unix", 10000000)]}]}]}))
 	PYTHON
 	"$SELF" --report "$dir/latency.html" "$dir/latency.json" || problem "--report fails"
 	browse "$dir/latency.html#?view=latency"
 	want_dom "latency" <<-'PYTHON'
-	assert all("h2") == ["sk_skb, egress"], all("h2")
+	assert all("h2") == ["sk_skb, egress", "throughput, with sockmap and without"], all("h2")
 	texts = all("text")
 	for want in ("tcp4 → tcp4", "tcp4 → udp4", "1.00 µs", "100 µs", "10.0 ms"):
 	    assert want in texts, (want, texts)
+	bars = [float(e[1]["width"]) for e in elements("rect") if e[1].get("height") == "12"]
+	assert len(bars) == 2 and bars[0] == 2 * bars[1], bars
+	assert "redirect matrix" not in all("button"), all("button")
 	x = [float(e[1]["x"]) for e in elements("rect") if e[1].get("width") == "3"]
 	assert len(x) == 3 and abs((x[2] - x[1]) - (x[1] - x[0])) < 0.01 and x[1] - x[0] > 100, x
 	PYTHON
@@ -255,6 +259,7 @@ hands() {
 	const rows = () => [...document.querySelectorAll("tr.sub")].map((r) => r.dataset.id).join();
 	const go = (hash) => { history.replaceState(null, "", hash); follow(); };
 	go("#?q=GOT%20want%20payload"); say("words " + rows());
+	go("#?view=matrix"); $("#q").value = "skips"; $("#q").dispatchEvent(new Event("input")); say("from the matrix " + rows());
 	go("#?differs=1"); say("differs " + rows());
 	go("#behave/third%20part"); say("blank " + $("tr.detail").textContent.includes("'behave/third part'"));
 	go("#no/such"); say("none " + $("p.broken").textContent);
@@ -262,7 +267,7 @@ hands() {
 	JS
 	sed "/^follow();$/r $dir/hands.js" "$dir/page.html" >"$dir/hands.html"
 	browse "$dir/hands.html"
-	want_in "$dir/dom" 'data-hands="search true; rows 1 hash #\?q=fails_bytes; at fails_bytes; at xfail; detail true hash true; closed true; more true; words misbehave/fails_bytes; differs misbehave/fails_bytes; blank true; none There is no subtest &quot;no/such&quot; here."'
+	want_in "$dir/dom" 'data-hands="search true; rows 1 hash #\?q=fails_bytes; at fails_bytes; at xfail; detail true hash true; closed true; more true; words misbehave/fails_bytes; from the matrix misbehave/skips; differs misbehave/fails_bytes; blank true; none There is no subtest &quot;no/such&quot; here."'
 }
 
 # A page that is broken is seen to be.
