@@ -262,12 +262,13 @@ hands() {
 	go("#?view=matrix"); $("#q").value = "skips"; $("#q").dispatchEvent(new Event("input")); say("from the matrix " + rows());
 	go("#?differs=1"); say("differs " + rows());
 	go("#behave/third%20part"); say("blank " + $("tr.detail").textContent.includes("'behave/third part'"));
+	go("#100%"); say("typed " + $("p.broken").textContent.includes('"100%"'));
 	go("#no/such"); say("none " + $("p.broken").textContent);
 	document.body.dataset.hands = log.join("; ");
 	JS
 	sed "/^follow();$/r $dir/hands.js" "$dir/page.html" >"$dir/hands.html"
 	browse "$dir/hands.html"
-	want_in "$dir/dom" 'data-hands="search true; rows 1 hash #\?q=fails_bytes; at fails_bytes; at xfail; detail true hash true; closed true; more true; words misbehave/fails_bytes; from the matrix misbehave/skips; differs misbehave/fails_bytes; blank true; none There is no subtest &quot;no/such&quot; here."'
+	want_in "$dir/dom" 'data-hands="search true; rows 1 hash #\?q=fails_bytes; at fails_bytes; at xfail; detail true hash true; closed true; more true; words misbehave/fails_bytes; from the matrix misbehave/skips; differs misbehave/fails_bytes; blank true; typed true; none There is no subtest &quot;no/such&quot; here."'
 }
 
 # A page that is broken is seen to be.
