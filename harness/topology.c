@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -70,6 +71,8 @@ feature_set redirect_needs(const struct redirect *r)
 		set |= feature_bit(FEAT_LINK);
 	if (r->oob)
 		set |= feature_bit(FEAT_UNIX_OOB);
+	if (r->by_iterator)
+		set |= feature_bit(FEAT_ITERATOR);
 	return set;
 }
 
@@ -133,6 +136,7 @@ static void choose_programs(struct topology *t)
 	bpf_program__set_autoload(t->skel->progs.msg_verdict, hook == HOOK_MSG_VERDICT);
 	bpf_program__set_autoload(t->skel->progs.skb_verdict, hook != HOOK_MSG_VERDICT);
 	bpf_program__set_autoload(t->skel->progs.stream_parser, hook == HOOK_STREAM_VERDICT);
+	bpf_program__set_autoload(t->skel->progs.copy_sockets, t->redirect->by_iterator);
 }
 
 static int first_verdict(const struct redirect *r)
@@ -155,7 +159,7 @@ static bool load_programs(struct topology *t)
 	choose_programs(t);
 	set_up_map(r, t->skel->maps.in_map, r->map);
 	set_up_map(r, t->skel->maps.out_map, out_map);
-	set_up_map(r, t->skel->maps.nop_map, r->map);
+	set_up_map(r, t->skel->maps.nop_map, r->by_iterator ? BPF_MAP_TYPE_SOCKMAP : r->map);
 	t->skel->rodata->use_sockhash = out_map == BPF_MAP_TYPE_SOCKHASH;
 	t->skel->rodata->redirect_flags = r->ingress ? BPF_F_INGRESS : 0;
 	t->skel->rodata->parse_len = r->parse_len;
@@ -254,12 +258,48 @@ static bool insert_sender(const struct topology *t)
 	return CHECK_OK(err, "insert in.mapped");
 }
 
+/* Run the iterator over nop_map, to its end. */
+static bool run_iterator(const struct topology *t)
+{
+	union bpf_iter_link_info info = { .map.map_fd = bpf_map__fd(t->skel->maps.nop_map) };
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &info, .iter_info_len = sizeof(info));
+	int link __auto_close = bpf_link_create(bpf_program__fd(t->skel->progs.copy_sockets), 0,
+						BPF_TRACE_ITER, &opts);
+	int iter __auto_close = -1;
+	ssize_t n;
+	char c;
+
+	if (!CHECK_OK(link < 0 ? -errno : 0, "attach the iterator"))
+		return false;
+	iter = bpf_iter_create(link);
+	if (!CHECK_OK(iter < 0 ? -errno : 0, "start the iterator"))
+		return false;
+	n = read(iter, &c, sizeof(c));
+	return CHECK_OK(n < 0 ? -errno : 0, "run the iterator");
+}
+
+static bool insert_by_iterator(const struct topology *t)
+{
+	int nop_map = bpf_map__fd(t->skel->maps.nop_map);
+	const int *errors = t->skel->data->copy_errors;
+
+	return CHECK_OK(topology_insert(t, nop_map, KEY_OUT, t->out.mapped), "stage out.mapped") &&
+	       CHECK_OK(topology_insert(t, nop_map, KEY_IN, t->in.mapped), "stage in.mapped") &&
+	       run_iterator(t) &&
+	       CHECK_EQ(errors[KEY_OUT], 0, "insert out.mapped by the iterator") &&
+	       CHECK_EQ(errors[KEY_IN], 0, "insert in.mapped by the iterator") &&
+	       CHECK_OK(topology_delete(t, nop_map, KEY_OUT), "unstage out.mapped") &&
+	       CHECK_OK(topology_delete(t, nop_map, KEY_IN), "unstage in.mapped");
+}
+
 static bool insert_sockets(struct topology *t)
 {
 	int out_map = bpf_map__fd(t->skel->maps.out_map);
 	int nop_map = bpf_map__fd(t->skel->maps.nop_map);
 
 	name_sockets(t);
+	if (t->redirect->by_iterator)
+		return insert_by_iterator(t);
 	return CHECK_OK(topology_insert(t, out_map, KEY_OUT, t->out.mapped), "insert out.mapped") &&
 	       insert_sender(t) &&
 	       (!t->redirect->mapped_peers ||

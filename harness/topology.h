@@ -18,6 +18,7 @@
 
 #include "harness/feature.h"
 #include "network_helpers.h"
+#include "progs/redirect.h"
 
 enum redirect_hook {
 	HOOK_MSG_VERDICT,    /* BPF_SK_MSG_VERDICT */
@@ -52,6 +53,7 @@ struct redirect {
 	bool pass;	   /* the program redirects nothing: what it sees goes its way */
 	bool drop;	   /* the program redirects nothing: what it sees is dropped */
 	bool long_keys;	   /* SOCKHASH: the keys have 40 bytes instead of 4 */
+	bool by_iterator;  /* with two_maps: a BPF iterator inserts in.mapped and out.mapped */
 	int undefined;	   /* drop: by this value, which is no verdict, instead of SK_DROP */
 	enum bpf_map_type out_map; /* the target's map, where it is of another type: with two_maps */
 	unsigned int parse_len;	   /* HOOK_STREAM_VERDICT: the parser's messages have this length */
@@ -64,10 +66,6 @@ const char *redirect_hook_name(const struct redirect *redirect);
 feature_set redirect_needs(const struct redirect *redirect);
 feature_set redirect_wants(const struct redirect *redirect);
 feature_set redirect_uses(const struct redirect *redirect);
-
-/* Keys of the maps: the target is where the programs look for it. */
-#define KEY_OUT 0
-#define KEY_IN	1
 
 struct redirect_bpf;
 

@@ -31,6 +31,7 @@
  *			egress is a sockmap socket, too
  *	link		the program is attached by a bpf_link
  *	long_keys	the keys of the sockhash have 40 bytes
+ *	iterator	a BPF iterator copies both sockets from a third map, which they then leave
  *	partial		the parser cuts the stream elsewhere than the sender did
  *
  * A stream parser is for TCP. With other kinds it is a matter of insertion, where the target plays
@@ -178,6 +179,9 @@ static const struct variant {
 	{ .name = "mapped_peers", .hooks = MSG | SKB, .redirect.mapped_peers = true },
 	{ .name = "link", .hooks = MSG | SKB | PARSER, .redirect.by_link = true },
 	{ .name = "long_keys", .only_hash = true, .hooks = MSG | SKB, .redirect.long_keys = true },
+	{ .name = "iterator",
+	  .hooks = MSG | SKB,
+	  .redirect = { .two_maps = true, .by_iterator = true } },
 	{ .name = "partial", .hooks = PARSER, .in = TCP, .redirect.parse_len = 3 },
 };
 
@@ -277,6 +281,7 @@ static void describe_dims(const struct cell *c, const struct redirect *r, struct
 	subtest_dim(sub, "in", r->oob ? "unix_stream_oob" : r->in->name);
 	subtest_dim(sub, "out", r->out->name);
 	subtest_dim(sub, "attach", r->by_link ? "link" : "prog");
+	subtest_dim(sub, "insert", r->by_iterator ? "iterator" : "syscall");
 	subtest_dim(sub, "key", keys[r->long_keys]);
 	subtest_dim(sub, "variant", *variant ? variant : "plain");
 }

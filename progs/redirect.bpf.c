@@ -22,7 +22,8 @@
 
 SOCKET_MAP(in_map);  /* of a sender that does not share a map with the target */
 SOCKET_MAP(out_map); /* of the target, and of the sender that shares its map */
-SOCKET_MAP(nop_map); /* never has a program: makes a socket a sockmap socket, no more */
+SOCKET_MAP(nop_map); /* never has a program: makes a socket a sockmap socket, no more; or holds
+			sockets for copy_sockets() */
 
 const volatile bool use_sockhash;
 const volatile __u64 redirect_flags; /* 0 or BPF_F_INGRESS */
@@ -68,6 +69,37 @@ int msg_verdict(struct sk_msg_md *msg)
 	if (use_sockhash)
 		return record(bpf_msg_redirect_hash(msg, &out_map, &key, redirect_flags), len);
 	return record(bpf_msg_redirect_map(msg, &out_map, 0, redirect_flags), len);
+}
+
+struct bpf_iter_meta;
+struct sock;
+
+/* The context, as all kernels with such iterators lay it out: no BTF of the kernel is needed. */
+struct bpf_iter__sockmap {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	struct sock *sk;
+};
+
+int copy_errors[2] = { 1, 1 }; /* of the insertion at each key; 1: none was made */
+
+/* Insert the sockets of nop_map at the same keys of the maps that they are for; loaded on demand. */
+SEC("?iter/sockmap")
+int copy_sockets(struct bpf_iter__sockmap *ctx)
+{
+	struct sock *sk = ctx->sk;
+	__u32 *pos = ctx->key;
+	__u32 key;
+
+	if (!pos || !sk)
+		return 0;
+	key = *pos;
+	if (key == KEY_OUT)
+		copy_errors[KEY_OUT] = bpf_map_update_elem(&out_map, &key, sk, BPF_NOEXIST);
+	else if (key == KEY_IN)
+		copy_errors[KEY_IN] = bpf_map_update_elem(&in_map, &key, sk, BPF_NOEXIST);
+	return 0;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -8,6 +8,10 @@
 /* No verdict of its own: that of the helper that redirects. */
 #define REDIRECT -1
 
+/* Keys of the maps: the target is where the programs look for it. */
+#define KEY_OUT 0
+#define KEY_IN	1
+
 /*
  * A key of a map, from its beginning: an index of 4 bytes, or all 40 bytes, which differ in the
  * last ones only. The key of the target is zero either way.
