@@ -586,15 +586,9 @@ static bool check_fionread(const struct topology *t, int want, const char *when)
 /* Datagrams are counted one by one, streams as a whole. */
 static void fionread(struct topology *t)
 {
-	enum feature counts = feature_of_kind(FEAT_FIONREAD, t->redirect->out);
 	size_t rest = keeps_boundaries(t->redirect->out) ? FIRST : BOTH;
 	struct message both;
-	char text[256];
 
-	if (!have_feature(counts)) {
-		skip("%s", feature_missing(counts, text, sizeof(text)));
-		return;
-	}
 	if (!check_fionread(t, 0, "of nothing") || !send_both(t, &both) ||
 	    !check_fionread(t, rest, "of two messages"))
 		return;
