@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -76,6 +77,17 @@ ssize_t send_message(int fd, const struct message *m, int flags)
 bool check_send(int fd, const struct message *m, const char *what)
 {
 	return CHECK_EQ(send_message(fd, m, 0), m->len, "%s: send", what);
+}
+
+char *memory_edge(void)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	char *mem =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return CHECK(mem != MAP_FAILED && munmap(mem + page, page) == 0, "memory with an edge")
+		       ? mem + page
+		       : NULL;
 }
 
 /* ---- Receiving ------------------------------------------------------------------------------- */

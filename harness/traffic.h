@@ -50,6 +50,12 @@ ssize_t send_message(int fd, const struct message *m, int flags);
 /* Send all of it, or fail. */
 bool check_send(int fd, const struct message *m, const char *what);
 
+/*
+ * The end of a page of memory that no other one follows, for calls that are to fail half-way; NULL
+ * after a failed check. It goes with the process.
+ */
+char *memory_edge(void);
+
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
 /*

@@ -11,6 +11,7 @@
  *	empty		a read that must not sleep gets EAGAIN, over and over; and a read of no bytes 0
  *	sender-reset	a sender that waits for buffer space gives up when the connection is reset
  *	send-timeout	SO_SNDTIMEO ends its wait
+ *	send-fault	a send from memory that is not all there sends what it says it did, be it nothing
  */
 #include <errno.h>
 #include <linux/sockios.h>
@@ -223,6 +224,27 @@ static void send_timeout(struct topology *t)
 	CHECK_EQ(w.error, -EAGAIN, "send, timed out");
 }
 
+static void send_fault(struct topology *t)
+{
+	const size_t there = 1000;
+	const uint32_t seed = new_seed();
+	char *edge = memory_edge();
+	ssize_t n;
+
+	if (!edge)
+		return;
+	fill_pattern(edge - there, there, seed, 0);
+	n = send(t->sender, edge - there, 2 * there, 0);
+	if (n > 0) {
+		topology_expect(t, SK_PASS, n);
+		check_pattern(t->target, n, seed, 0, "what was sent");
+	} else if (n < 0) {
+		/* Kernels since 6.16 say 0. */
+		CHECK_ERR(-errno, EFAULT, "send from memory that is not all there");
+	}
+	check_message_through(t, "data after it");
+}
+
 /* ---- Scenarios ------------------------------------------------------------------------------- */
 
 static const struct kinds tcp[] = { { .in = "tcp4" }, { .in = "tcp6" }, {} };
@@ -251,6 +273,7 @@ static const struct scenario scenarios[] = {
 	{ "empty", ANY_PASS | ANY_INGRESS, sleepers, .run = empty },
 	{ "sender-reset", MSG_PASS, tcp, .run = sender_reset },
 	{ "send-timeout", MSG_PASS, tcp, .run = send_timeout },
+	{ "send-fault", MSG_PASS | MSG_INGRESS | MSG_EGRESS, tcp, .run = send_fault },
 };
 
 static bool describe(unsigned int i, struct subtest *sub)
