@@ -40,7 +40,7 @@ struct dimension {
 };
 
 #define SUBTEST_NAME_MAX 96
-#define SUBTEST_DIMS_MAX 8
+#define SUBTEST_DIMS_MAX 12
 
 struct subtest {
 	char name[SUBTEST_NAME_MAX];  /* without the name of the test */
