@@ -837,14 +837,16 @@ static void free_slots(struct runner *r)
 	}
 	free(r->slots);
 	r->slots = NULL;
+	r->nr_slots = 0;
 }
 
 static bool run_round(struct runner *r)
 {
-	r->slots = calloc(r->nr_slots + 1, sizeof(*r->slots));
+	r->slots = calloc(r->plan->nr_selected + 1, sizeof(*r->slots));
 	r->reported = 0;
 	if (!r->slots)
 		return false;
+	r->nr_slots = r->plan->nr_selected;
 	for (unsigned int k = 0; k < nr_reporters; k++) {
 		if (reporters[k]->round)
 			reporters[k]->round(r->info);
@@ -874,8 +876,9 @@ static int open_signal_fd(void)
 
 static bool open_runner(struct runner *r)
 {
-	r->nr_slots = r->plan->nr_selected;
-	r->nr_workers = r->options->workers < r->nr_slots ? r->options->workers : r->nr_slots;
+	unsigned int nr = r->plan->nr_selected;
+
+	r->nr_workers = r->options->workers < nr ? r->options->workers : nr;
 	r->workers = calloc(r->nr_workers + 1, sizeof(*r->workers));
 	r->signal_fd = open_signal_fd();
 	if (!r->workers || r->signal_fd < 0)
