@@ -25,8 +25,9 @@
 #include "progs/verdicts.h"
 #include "redirect.skel.h"
 
-/* All probes together: some wait for data that a broken kernel loses. */
+/* All probes together, and those of one kind: some wait for data that a broken kernel loses. */
 #define PROBE_TIMEOUT_S	    60
+#define KIND_TIMEOUT_S	    30
 #define PROBE_IO_TIMEOUT_MS 1000
 
 /*
@@ -717,12 +718,17 @@ static void load_skel(void)
 	}
 }
 
-/* Each kind of socket on its own: some wait for data that never comes, and one may crash. */
+/*
+ * Each kind of socket on its own: some wait for data that never comes, and one may crash. What was
+ * not tried then counts as present, like what could not be.
+ */
 static void probe_kind(feature_set wanted, unsigned int k)
 {
 	const struct sock_kind *kind = &sock_kinds[k];
 	bool redirects = false;
 
+	signal(SIGALRM, SIG_DFL);
+	alarm(KIND_TIMEOUT_S);
 	load_skel();
 	if (skel)
 		redirects = attach_program(skel->progs.skb_verdict, bpf_map__fd(skel->maps.out_map),
