@@ -520,6 +520,9 @@ static void two_senders(struct topology *t)
 /* Of which less than that is sent. */
 #define CORK 4000
 
+/* More than the peer's window, and less than what a send buffer can be. */
+#define FILL (200 << 10)
+
 static bool send_corked(struct topology *t, struct msg_bpf *skel)
 {
 	static const struct step steps[] = { { .cork = CORK }, {} };
@@ -562,6 +565,49 @@ static void cork_shutdown(struct topology *t)
 	check_end_of_stream(t->in.peer, 0, "the sender's peer");
 }
 
+static bool set_sndbuf(struct topology *t, int size)
+{
+	return CHECK_OK(
+		setsockopt(t->in.mapped, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) ? -errno : 0,
+		"SO_SNDBUF");
+}
+
+/*
+ * A send that finds no space waits, or does not, and fails, while data of an earlier one waits for
+ * more: that is still there. The socket has space until the buffer shrinks below what is unsent.
+ */
+static void cork_full(struct topology *t)
+{
+	static const struct step steps[] = { { .apply = FILL }, { .cork = 300 }, {} };
+	static char fill[FILL];
+	struct msg_bpf *skel __auto_msg = replace_program(t);
+	const struct timeval tv = { .tv_usec = 50000 };
+	uint32_t seed = new_seed();
+	struct message m;
+
+	if (!skel || !set_sndbuf(t, 2 * FILL))
+		return;
+	write_script(t, skel, steps);
+	fill_pattern(fill, FILL, seed, 0);
+	fill_message(&m, 300);
+	if (!CHECK_EQ(send(t->in.mapped, fill, FILL, MSG_DONTWAIT), FILL, "send, unread") ||
+	    !CHECK_EQ(send(t->in.mapped, m.bytes, 100, 0), 100, "send what waits for more") ||
+	    !set_sndbuf(t, 1) ||
+	    !CHECK_ERR(send(t->in.mapped, m.bytes, 100, MSG_DONTWAIT) < 0 ? -errno : 0, EAGAIN,
+		       "send more, without space and MSG_DONTWAIT") ||
+	    !CHECK_OK(setsockopt(t->in.mapped, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) ? -errno
+											 : 0,
+		      "SO_SNDTIMEO") ||
+	    !CHECK_ERR(send(t->in.mapped, m.bytes, 100, 0) < 0 ? -errno : 0, EAGAIN,
+		       "send more, without space, and wait") ||
+	    !set_sndbuf(t, 2 * FILL) ||
+	    !CHECK_EQ(send(t->in.mapped, m.bytes + 100, 200, 0), 200, "send the rest"))
+		return;
+	if (check_stream(t->target, fill, FILL, "what was unread") &&
+	    check_stream(t->target, m.bytes, m.len, "what waited"))
+		topology_check_empty(t);
+}
+
 /* The target is closed with a part of a message on its way, and more is due there. */
 static void target_closed(struct topology *t)
 {
@@ -597,6 +643,11 @@ static void target_closed(struct topology *t)
 
 static const struct kinds tcp[] = { { .in = "tcp4" }, { .in = "tcp6" }, {} };
 static const struct kinds tcp4[] = { { .in = "tcp4" }, {} };
+
+static const struct fix cork_full_fixes[] = {
+	{ "2d66a033864e", "bpf, sockmap: Fix cork use-after-free in tcp_bpf_sendmsg()" },
+	{},
+};
 
 static const struct fix apply_fixes[] = {
 	{ "9072931f020b", "bpf, sockmap: Fix data loss caused by using apply_bytes on ingress "
@@ -692,6 +743,7 @@ static const struct scenario scenarios[] = {
 	{ "cork-leave", ANY_WAY, tcp, .run = cork_leave },
 	{ "cork-close", ANY_WAY, tcp, .run = cork_close },
 	{ "cork-shutdown", ANY_WAY, tcp4, .run = cork_shutdown },
+	{ "cork-full", MSG_PASS, tcp, .run = cork_full, .guards = cork_full_fixes },
 
 	/* Changes. */
 	{ "pull", ANY_WAY, tcp,
