@@ -358,6 +358,12 @@ static void wrong_type(const struct map_env *env)
 	CHECK_ERR(attach(msg, map_fd, BPF_SK_SKB_STREAM_VERDICT), EINVAL, "sk_msg as a verdict");
 	CHECK_ERR(attach(skb, map_fd, BPF_SK_MSG_VERDICT), EINVAL, "sk_skb as sk_msg");
 	CHECK_ERR(attach(skb, array, BPF_SK_SKB_STREAM_VERDICT), EOPNOTSUPP, "to an array");
+	if (have_feature(FEAT_QUERY))
+		CHECK_ERR(query_error(array, BPF_SK_SKB_STREAM_VERDICT, 0), EOPNOTSUPP,
+			  "query an array");
+	if (have_feature(FEAT_LINK))
+		CHECK_ERR(create_link(skb, array, BPF_SK_SKB_STREAM_VERDICT), EINVAL,
+			  "link to an array");
 	CHECK_ERR(attach(skb, -1, BPF_SK_SKB_STREAM_VERDICT), EBADF, "to no map");
 	CHECK_ERR(attach(map_fd, map_fd, BPF_SK_SKB_STREAM_VERDICT), EINVAL, "of a map");
 	CHECK_ERR(bpf_prog_attach(skb, map_fd, BPF_SK_SKB_STREAM_VERDICT, BPF_F_ALLOW_MULTI)
@@ -763,7 +769,7 @@ static const struct fix parser_fixes[] = {
 static const struct map_case cases[] = {
 	{ "none", NULL, .run = none, .uses = ALL_TYPES | QUERY },
 	{ "query", NULL, .run = query, .needs = QUERY, .uses = ALL_TYPES },
-	{ "wrong-type", NULL, .run = wrong_type, .uses = QUERY },
+	{ "wrong-type", NULL, .run = wrong_type, .uses = QUERY | LINK },
 	{ "bad-descriptors", NULL, .run = bad_descriptors, .uses = ALL_TYPES | QUERY | LINK },
 	{ "flags", NULL, .run = flags, .uses = ALL_TYPES | QUERY | LINK },
 	{ "map-fdinfo", NULL, .run = map_fdinfo },

@@ -9,6 +9,7 @@
  *	copies-to-other		to a map of the other type
  *	again			a second walk sees what has changed
  *	in-pieces		SOCKMAP: read a few bytes at a time, with everything in between
+ *	refused			maps of another type, and keys that are shorter than what is read of them
  *	keeps-map		the iterator keeps the map, its sockets and its program
  */
 #include <errno.h>
@@ -86,15 +87,22 @@ static bool open_walk(struct walk *w, const struct map_env *env, enum bpf_map_ty
 	return w->map_fd >= 0 && load_programs(w, copies) && fill(w, env->kind);
 }
 
+/* The link of an iterator over that map, or -errno. */
+static int link_iterator(const struct walk *w, int map_fd)
+{
+	union bpf_iter_link_info info = { .map.map_fd = map_fd };
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &info, .iter_info_len = sizeof(info));
+	int fd = bpf_link_create(bpf_program__fd(w->skel->progs.visit), 0, BPF_TRACE_ITER, &opts);
+
+	return fd < 0 ? -errno : fd;
+}
+
 /* A new iterator over the map, at its beginning. */
 static bool begin(struct walk *w)
 {
-	union bpf_iter_link_info info = { .map.map_fd = w->map_fd };
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &info, .iter_info_len = sizeof(info));
-	int link __auto_close =
-		bpf_link_create(bpf_program__fd(w->skel->progs.visit), 0, BPF_TRACE_ITER, &opts);
+	int link __auto_close = link_iterator(w, w->map_fd);
 
-	if (!CHECK_OK(link < 0 ? -errno : 0, "attach the iterator"))
+	if (!CHECK_OK(link, "attach the iterator"))
 		return false;
 	close_fd(&w->iter_fd);
 	w->iter_fd = bpf_iter_create(link);
@@ -234,6 +242,24 @@ static void in_pieces(const struct map_env *env)
 	}
 }
 
+static void refused(const struct map_env *env)
+{
+	struct walk w __auto_walk = WALK_NONE;
+	int array __auto_close = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, 4, 8, 1, NULL);
+	int short_keys __auto_close = -1;
+
+	if (!load_programs(&w, env->type))
+		return;
+	CHECK_ERR(link_iterator(&w, array), EINVAL, "over an array");
+	CHECK_ERR(link_iterator(&w, bpf_program__fd(w.skel->progs.visit)), EINVAL,
+		  "over a program");
+	CHECK_ERR(link_iterator(&w, 0), EBADF, "over no map");
+	if (!is_hash(env))
+		return;
+	short_keys = bpf_map_create(env->type, NULL, 2, 8, 1, NULL);
+	CHECK_ERR(link_iterator(&w, short_keys), EACCES, "over keys of 2 bytes");
+}
+
 static void keeps_map(const struct map_env *env)
 {
 	struct walk w __auto_walk = WALK_NONE;
@@ -260,6 +286,7 @@ static const struct map_case cases[] = {
 	{ "again", mappable_kinds, .run = again, .needs = ITERATOR },
 	{ "in-pieces", mappable_kinds, .run = in_pieces, .only = BPF_MAP_TYPE_SOCKMAP,
 	  .needs = ITERATOR },
+	{ "refused", NULL, .run = refused, .needs = ITERATOR },
 	{ "keeps-map", mappable_kinds, .run = keeps_map, .needs = ITERATOR },
 };
 

@@ -691,12 +691,14 @@ static void next_key_deleting(const struct map_env *env)
 
 /* ---- Maps that there are not ----------------------------------------------------------------- */
 
+#define ANY -1
+
 static void create(const struct map_env *env)
 {
 	static const struct {
 		const char *what;
 		uint32_t key_size, value_size, max_entries, flags;
-		int map_error, hash_error; /* 0: there is such a map */
+		int map_error, hash_error; /* 0: there is such a map; ANY: on some machines */
 	} cases[] = {
 		{ "keys of 4 bytes", 4, 8, 1, 0, 0, 0 },
 		{ "values of 4 bytes", 4, 4, 1, 0, 0, 0 },
@@ -708,17 +710,20 @@ static void create(const struct map_env *env)
 		{ "values of 16 bytes", 4, 16, 1, 0, EINVAL, EINVAL },
 		{ "values of no bytes", 4, 0, 1, 0, EINVAL, EINVAL },
 		{ "room for nothing", 4, 8, 0, 0, EINVAL, EINVAL },
+		{ "more room than there are buckets", 4, 8, (1U << 31) + 1, 0, ANY, EINVAL },
 		{ "BPF_F_NO_PREALLOC", 4, 8, 1, BPF_F_NO_PREALLOC, EINVAL, EINVAL },
 		{ "BPF_F_RDONLY", 4, 8, 1, BPF_F_RDONLY, 0, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = cases[i].flags);
-		int fd __auto_close =
-			bpf_map_create(env->type, NULL, cases[i].key_size, cases[i].value_size,
-				       cases[i].max_entries, &opts);
 		int want = is_hash(env) ? cases[i].hash_error : cases[i].map_error;
+		int fd __auto_close = -1;
 
+		if (want == ANY)
+			continue;
+		fd = bpf_map_create(env->type, NULL, cases[i].key_size, cases[i].value_size,
+				    cases[i].max_entries, &opts);
 		if (want)
 			CHECK_ERR(fd < 0 ? -errno : 0, want, "%s", cases[i].what);
 		else

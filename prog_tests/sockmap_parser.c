@@ -548,6 +548,8 @@ static const struct scenario scenarios[] = {
 
 	{ "error", ANY_WAY, tcp4, ERROR((__u32)-EPROTONOSUPPORT, 0, EPROTONOSUPPORT) },
 	{ "error-late", ANY_WAY, tcp4, ERROR((__u32)-EPROTONOSUPPORT, 3, EPROTONOSUPPORT) },
+	{ "interrupted", ANY_WAY, tcp4, ERROR((__u32)-ESTRPIPE, 0, ESTRPIPE) },
+	{ "interrupted-late", ANY_WAY, tcp4, ERROR((__u32)-ESTRPIPE, 3, ENODATA) },
 	{ "too-long", ANY_WAY, tcp4, ERROR(INT32_MAX, 0, EMSGSIZE) },
 	{ "too-short", ANY_WAY, tcp4, ERROR(4, 5, EPROTO) },
 
