@@ -759,7 +759,7 @@ static const struct scenario scenarios[] = {
 	{ "recvmmsg", SKB | MSG_INGRESS, .of = not_ipv6, .run = receive_many },
 	{ "waitall", SKB | MSG_INGRESS | MSG_EGRESS, .of = stream, .run = wait_all },
 	{ "peek", SKB | MSG | PARSER_INGRESS, .of = not_ipv6, .run = peek_at },
-	{ "dontwait", SKB | MSG_INGRESS, .of = not_ipv6, .run = dont_wait },
+	{ "dontwait", ALL, .of = not_ipv6, .run = dont_wait },
 	{ "timeout", SKB | MSG_INGRESS, .of = sleeps, .run = time_out },
 	{ "fault", IN_MAP, .of = not_ipv6, .run = fault },
 	{ "fionread", IN_MAP, .of = is_inet, .run = fionread, .guards = size_fixes },

@@ -9,7 +9,8 @@
  *	unsent			the same with the send buffer of a target whose peer does not read
  *	many			many small messages before the first read
  *	half-read		a part of a message is read; what FIONREAD says then; close
- *	empty			recv(MSG_DONTWAIT) of an empty target does not sleep
+ *	behind			what the target's peer sends, and the program passes, comes after what
+ *				waits in the backlog
  *	leave-full		a target leaves the map while its backlog is full
  *	close-full		a target is closed while its backlog is full
  */
@@ -132,6 +133,7 @@ static void let_it_run(const struct topology *t, uint64_t bytes)
 #define CHUNK	     (16 << 10)
 #define LARGE_CHUNK  (256 << 10)
 #define SMALL_BUFFER (16 << 10)
+#define MEDIUM	     (96 << 10) /* fits into the buffers of a sender */
 
 /* Segments of loopback are as large, and a window that is smaller opens but slowly. */
 #define SMALL_WINDOW (128 << 10)
@@ -280,24 +282,6 @@ static void half_read(struct topology *t)
 	check_source_lives(t);
 }
 
-static ssize_t recv_dontwait(void *arg)
-{
-	char byte;
-
-	return read_now(*(int *)arg, &byte, 1);
-}
-
-static void empty(struct topology *t)
-{
-	struct message m;
-
-	fill_message(&m, 10);
-	if (CHECK_ERR(call_timeout(recv_dontwait, &t->target), EAGAIN, "recv(MSG_DONTWAIT)") &&
-	    check_send(t->sender, &m, "send") && check_arrives(t->target, &m, "data"))
-		CHECK_ERR(call_timeout(recv_dontwait, &t->target), EAGAIN,
-			  "recv(MSG_DONTWAIT), later");
-}
-
 /* The target has no room, and its backlog is full of messages. */
 static bool fill_target(struct topology *t)
 {
@@ -319,6 +303,28 @@ static bool fill_target(struct topology *t)
 		sent += n;
 	}
 	return CHECK(wait_for_bytes(t, sent, patience_ms()), "the program has seen all of it");
+}
+
+/*
+ * To redirect to the socket that has the data is to let it pass. AF_UNIX only: it takes what its peer
+ * sends, however full it is.
+ */
+static void behind(struct topology *t)
+{
+	struct message m;
+	struct flow f;
+
+	fill_message(&m, 1000);
+	if (!set_buffer(t->target, SO_RCVBUF, SMALL_BUFFER) || !flow_start(t, &f, MEDIUM, CHUNK) ||
+	    !flow_sent(&f) || !CHECK(wait_for_bytes(t, f.len, patience_ms()), "verdicts") ||
+	    !wait_for_worker(t, f.len) ||
+	    !check_send(t->out.peer, &m, "send from the target's peer") ||
+	    !CHECK(wait_for_bytes(t, f.len + m.len, patience_ms()), "verdict about it"))
+		return;
+	if (check_pattern(t->target, f.len, f.seed, 0, "what is redirected") &&
+	    check_arrives(t->target, &m, "what is passed") &&
+	    check_nothing(t->target, "nothing more"))
+		check_memory(t);
 }
 
 static void leave_full(struct topology *t)
@@ -376,6 +382,8 @@ static const struct fix credit_fixes[] = {
 	{},
 };
 
+static const struct kinds to_unix[] = { { .in = "unix_stream" }, { "tcp4", "unix_stream" }, {} };
+
 static const struct fix unread_fixes[] = {
 	{ "36cd0e696a83", "bpf, sockmap: Ensure SO_RCVBUF memory is observed on ingress redirect" },
 	{ "29173d07f798", "bpf, sockmap: Convert schedule_work into delayed_work" },
@@ -401,7 +409,7 @@ static const struct scenario scenarios[] = {
 	{ "unsent", ANY_EGRESS, streams, .run = unsent, .guards = unsent_fixes },
 	{ "many", SKB_PASS | ANY_INGRESS | ANY_EGRESS, any, .run = many },
 	{ "half-read", ANY_PASS | ANY_INGRESS, any, .run = half_read, .guards = size_fixes },
-	{ "empty", ANY_PASS | ANY_INGRESS | ANY_EGRESS, any, .run = empty },
+	{ "behind", SKB_INGRESS, to_unix, .run = behind },
 	{ "leave-full", SKB_INGRESS | PARSER_INGRESS, any, .run = leave_full },
 	{ "close-full", SKB_INGRESS | SKB_EGRESS | PARSER_INGRESS | PARSER_EGRESS, any,
 	  .run = close_full },
