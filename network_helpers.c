@@ -287,6 +287,12 @@ static int make_pair_of(const struct sock_kind *kind, struct sock_pair *pair)
 	return make_stream_pair(kind, pair);
 }
 
+static void observe_pair(const struct sock_pair *pair)
+{
+	observe(SOCKET_IS_MAPPED, pair->mapped, 0, 0);
+	observe(SOCKET_IS_PEER, pair->peer, 0, 0);
+}
+
 int make_pair(const struct sock_kind *kind, struct sock_pair *pair)
 {
 	int err;
@@ -295,8 +301,32 @@ int make_pair(const struct sock_kind *kind, struct sock_pair *pair)
 	err = make_pair_of(kind, pair);
 	if (err)
 		return err;
-	observe(SOCKET_IS_MAPPED, pair->mapped, 0, 0);
-	observe(SOCKET_IS_PEER, pair->peer, 0, 0);
+	observe_pair(pair);
+	return 0;
+}
+
+/* A socket that is accepted has the mark of its listener. */
+int make_marked_pair(const struct sock_kind *kind, uint32_t mark, bool active,
+		     struct sock_pair *pair)
+{
+	int listener __auto_close = socket_loopback(kind),
+		     client __auto_close = socket_opened(kind);
+	int child, err;
+
+	if (listener < 0 || client < 0)
+		return listener < 0 ? listener : client;
+	if (setsockopt(active ? client : listener, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)))
+		return -errno;
+	err = connect_to(client, listener);
+	if (err)
+		return err;
+	child = accept_timeout(listener);
+	if (child < 0)
+		return child;
+	pair->kind = kind;
+	pair->mapped = active ? keep_fd(&client) : child;
+	pair->peer = active ? child : keep_fd(&client);
+	observe_pair(pair);
 	return 0;
 }
 

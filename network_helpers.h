@@ -98,6 +98,13 @@ struct sock_pair {
 	}
 #define __auto_pair __attribute__((cleanup(close_pair)))
 int make_pair(const struct sock_kind *kind, struct sock_pair *pair); /* 0 or -errno */
+
+/*
+ * The same for TCP, where `mapped` has a mark (SO_MARK) before the connection is established, so that
+ * programs can tell it then; it is the end that connects (active), or that is accepted. 0 or -errno.
+ */
+int make_marked_pair(const struct sock_kind *kind, uint32_t mark, bool active,
+		     struct sock_pair *pair);
 void close_pair(struct sock_pair *pair);
 
 /*

@@ -73,6 +73,8 @@ feature_set redirect_needs(const struct redirect *r)
 		set |= feature_bit(FEAT_UNIX_OOB);
 	if (r->by_iterator)
 		set |= feature_bit(FEAT_ITERATOR);
+	if (r->by_sockops)
+		set |= feature_bit(FEAT_CGROUP);
 	return set;
 }
 
@@ -137,6 +139,7 @@ static void choose_programs(struct topology *t)
 	bpf_program__set_autoload(t->skel->progs.skb_verdict, hook != HOOK_MSG_VERDICT);
 	bpf_program__set_autoload(t->skel->progs.stream_parser, hook == HOOK_STREAM_VERDICT);
 	bpf_program__set_autoload(t->skel->progs.copy_sockets, t->redirect->by_iterator);
+	bpf_program__set_autoload(t->skel->progs.insert_established, t->redirect->by_sockops);
 }
 
 static int first_verdict(const struct redirect *r)
@@ -203,10 +206,35 @@ static bool attach_programs(struct topology *t)
 	return false;
 }
 
+/*
+ * The program sees all connections of the machine, those of other subtests too: marks of our own tell
+ * it which are ours. One end is inserted as the one that connects, the other as the accepted one.
+ */
+static bool make_sockets_for_sockops(struct topology *t)
+{
+	struct redirect_bpf *skel = t->skel;
+	int cgroup_fd __auto_close = open_cgroup();
+
+	if (!CHECK_OK(cgroup_fd, "open the cgroup"))
+		return false;
+	skel->bss->marks[KEY_IN] = new_seed();
+	skel->bss->marks[KEY_OUT] = new_seed();
+	skel->links.insert_established =
+		bpf_program__attach_cgroup(skel->progs.insert_established, cgroup_fd);
+	return CHECK(skel->links.insert_established, "attach to the cgroup: errno %d", errno) &&
+	       CHECK_OK(make_marked_pair(t->redirect->in, skel->bss->marks[KEY_IN], false, &t->in),
+			"make the pair %s", t->redirect->in->name) &&
+	       CHECK_OK(make_marked_pair(t->redirect->out, skel->bss->marks[KEY_OUT], true,
+					 &t->out),
+			"make the pair %s", t->redirect->out->name);
+}
+
 static bool make_sockets(struct topology *t)
 {
 	const struct redirect *r = t->redirect;
 
+	if (r->by_sockops)
+		return make_sockets_for_sockops(t);
 	if (!CHECK_OK(make_pair(r->in, &t->in), "make the pair %s", r->in->name))
 		return false;
 	if (!r->to_listener)
@@ -292,6 +320,14 @@ static bool insert_by_iterator(const struct topology *t)
 	       CHECK_OK(topology_delete(t, nop_map, KEY_IN), "unstage in.mapped");
 }
 
+static bool inserted_by_sockops(const struct topology *t)
+{
+	const int *errors = t->skel->data->mark_errors;
+
+	return CHECK_EQ(errors[KEY_OUT], 0, "insert out.mapped when it has connected") &&
+	       CHECK_EQ(errors[KEY_IN], 0, "insert in.mapped when its peer has connected");
+}
+
 static bool insert_sockets(struct topology *t)
 {
 	int out_map = bpf_map__fd(t->skel->maps.out_map);
@@ -300,6 +336,8 @@ static bool insert_sockets(struct topology *t)
 	name_sockets(t);
 	if (t->redirect->by_iterator)
 		return insert_by_iterator(t);
+	if (t->redirect->by_sockops)
+		return inserted_by_sockops(t);
 	return CHECK_OK(topology_insert(t, out_map, KEY_OUT, t->out.mapped), "insert out.mapped") &&
 	       insert_sender(t) &&
 	       (!t->redirect->mapped_peers ||

@@ -54,6 +54,7 @@ struct redirect {
 	bool drop;	   /* the program redirects nothing: what it sees is dropped */
 	bool long_keys;	   /* SOCKHASH: the keys have 40 bytes instead of 4 */
 	bool by_iterator;  /* with two_maps: a BPF iterator inserts in.mapped and out.mapped */
+	bool by_sockops;   /* the same by a sockops program, when they are established: TCP only */
 	int undefined;	   /* drop: by this value, which is no verdict, instead of SK_DROP */
 	enum bpf_map_type out_map; /* the target's map, where it is of another type: with two_maps */
 	unsigned int parse_len;	   /* HOOK_STREAM_VERDICT: the parser's messages have this length */

@@ -32,6 +32,7 @@
  *	link		the program is attached by a bpf_link
  *	long_keys	the keys of the sockhash have 40 bytes
  *	iterator	a BPF iterator copies both sockets from a third map, which they then leave
+ *	sockops		a sockops program inserts both sockets when they are established: TCP only
  *	partial		the parser cuts the stream elsewhere than the sender did
  *
  * A stream parser is for TCP. With other kinds it is a matter of insertion, where the target plays
@@ -182,6 +183,10 @@ static const struct variant {
 	{ .name = "iterator",
 	  .hooks = MSG | SKB,
 	  .redirect = { .two_maps = true, .by_iterator = true } },
+	{ .name = "sockops",
+	  .hooks = MSG | SKB | PARSER,
+	  .in = TCP,
+	  .redirect = { .two_maps = true, .by_sockops = true } },
 	{ .name = "partial", .hooks = PARSER, .in = TCP, .redirect.parse_len = 3 },
 };
 
@@ -270,6 +275,13 @@ static const struct fix *guards_of(const struct redirect *r)
 	return r->outcome == DELIVERED && r->ingress ? fix_readable : NULL;
 }
 
+static const char *insertion(const struct redirect *r)
+{
+	if (r->by_sockops)
+		return "sockops";
+	return r->by_iterator ? "iterator" : "syscall";
+}
+
 static void describe_dims(const struct cell *c, const struct redirect *r, struct subtest *sub)
 {
 	static const char *const keys[] = { "4 bytes", "40 bytes" };
@@ -281,7 +293,7 @@ static void describe_dims(const struct cell *c, const struct redirect *r, struct
 	subtest_dim(sub, "in", r->oob ? "unix_stream_oob" : r->in->name);
 	subtest_dim(sub, "out", r->out->name);
 	subtest_dim(sub, "attach", r->by_link ? "link" : "prog");
-	subtest_dim(sub, "insert", r->by_iterator ? "iterator" : "syscall");
+	subtest_dim(sub, "insert", insertion(r));
 	subtest_dim(sub, "key", keys[r->long_keys]);
 	subtest_dim(sub, "variant", *variant ? variant : "plain");
 }

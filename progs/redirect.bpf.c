@@ -102,4 +102,32 @@ int copy_sockets(struct bpf_iter__sockmap *ctx)
 	return 0;
 }
 
+__u32 marks[2];		       /* SO_MARK of the socket that is for each key */
+int mark_errors[2] = { 1, 1 }; /* of its insertion; 1: none was made */
+
+static __always_inline int insert(struct bpf_sock_ops *ctx, void *map, __u32 pos)
+{
+	struct redirect_key key = { .words = { pos } };
+
+	if (use_sockhash)
+		return bpf_sock_hash_update(ctx, map, &key, BPF_NOEXIST);
+	return bpf_sock_map_update(ctx, map, &key, BPF_NOEXIST);
+}
+
+/* Insert each of two marked sockets as soon as it is established; loaded on demand. */
+SEC("?sockops")
+int insert_established(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk || (ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB &&
+		    ctx->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB))
+		return 1;
+	if (sk->mark == marks[KEY_IN])
+		mark_errors[KEY_IN] = insert(ctx, &in_map, KEY_IN);
+	if (sk->mark == marks[KEY_OUT])
+		mark_errors[KEY_OUT] = insert(ctx, &out_map, KEY_OUT);
+	return 1;
+}
+
 char _license[] SEC("license") = "GPL";
