@@ -18,7 +18,7 @@ packages_for() {
 	man) echo help2man ;;
 	# flex, bison and bc: the tests of --build do not build a kernel, but are asked for them.
 	check) echo shellcheck clang-format python3 util-linux procps git busybox-static binutils flex bison bc \
-		gnupg curl help2man mandoc libxml2-utils ;;
+		gnupg curl help2man mandoc libxml2-utils python3-yaml lava-common ;;
 	# For the tests of the page that test_progs --report makes.
 	browser) echo chromium ;;
 	*)

@@ -109,6 +109,7 @@ check_all() {
 	suite "building kernels" tests/build.sh
 	suite "vmtest.sh" env QUICK=1 tests/vmtest.sh
 	suite "git bisect run" tests/bisect.sh
+	suite "jobs for CI" tests/ci.sh
 	suite "sockmap tests on a Debian kernel in QEMU" ./vmtest.sh -o .output/vm/check
 	check "the oldest and a new kernel" stock_kernels 5.10 6.18 -- -t sockmap_listen,sockmap_map
 }
