@@ -12,7 +12,6 @@
  *	recvmmsg	several messages in one call
  *	waitall		MSG_WAITALL of several messages that are there
  *	peek		MSG_PEEK, whole, in part, again, and of what a read has left
- *	dontwait	MSG_DONTWAIT ends a read of nothing at once
  *	timeout		SO_RCVTIMEO ends a read of nothing, in time, and no other
  *	fault		a read into memory that is not there, wholly and in part, loses nothing
  *	fionread	what FIONREAD says before, between and after
@@ -519,25 +518,6 @@ static ssize_t receive_byte(void *arg)
 	return n < 0 ? -errno : n;
 }
 
-static ssize_t receive_now(void *arg)
-{
-	char byte;
-	ssize_t n = recv(*(int *)arg, &byte, 1, MSG_DONTWAIT);
-
-	return n < 0 ? -errno : n;
-}
-
-static void dont_wait(struct topology *t)
-{
-	struct message m;
-
-	fill_message(&m, 100);
-	if (CHECK_ERR(call_timeout(receive_now, &t->target), EAGAIN, "MSG_DONTWAIT of nothing") &&
-	    check_send_bytes(t, m.bytes, m.len) && check_gets(t, m.bytes, m.len) &&
-	    CHECK_ERR(call_timeout(receive_now, &t->target), EAGAIN, "MSG_DONTWAIT of no more"))
-		check_end(t);
-}
-
 static void time_out(struct topology *t)
 {
 	struct timeval tv = { .tv_usec = TIMEOUT_MS * 1000 };
@@ -759,7 +739,6 @@ static const struct scenario scenarios[] = {
 	{ "recvmmsg", SKB | MSG_INGRESS, .of = not_ipv6, .run = receive_many },
 	{ "waitall", SKB | MSG_INGRESS | MSG_EGRESS, .of = stream, .run = wait_all },
 	{ "peek", SKB | MSG | PARSER_INGRESS, .of = not_ipv6, .run = peek_at },
-	{ "dontwait", ALL, .of = not_ipv6, .run = dont_wait },
 	{ "timeout", SKB | MSG_INGRESS, .of = sleeps, .run = time_out },
 	{ "fault", IN_MAP, .of = not_ipv6, .run = fault },
 	{ "fionread", IN_MAP, .of = is_inet, .run = fionread, .guards = size_fixes },
