@@ -396,7 +396,7 @@ test_host() {
 	row qemu-dies 7 'no good' vmtest_with_fake 'echo no good >&2; exit 1'
 	row qemu-aborts 7 'status 134' vmtest_with_fake 'kill -ABRT $$'
 	row qemu-quits 6 'restarted before' vmtest_with_fake 'exit 0'
-	slow row qemu-silent 6 'BOOTFAIL' vmtest_with_fake 'exec sleep 60' --boot-timeout 1
+	slow row qemu-silent 6 'QEMU is stuck' vmtest_with_fake 'exec sleep 60' --boot-timeout 1
 	row locked 7 'another' locked_output
 	row disk-full 7 'cannot write' disk_full
 	slow row reader-stalls 0 PASS reader_stalls

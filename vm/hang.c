@@ -200,6 +200,10 @@ void dump_guest(struct run *run)
 
 	if (!run->qemu)
 		return;
+	if (!run->monitor_text.len) {
+		say("QEMU is stuck: its monitor has not even said its name");
+		return;
+	}
 	say("the guest is stuck; asking it for its state");
 	run->asked_ms = now_ms();
 	if (!stat(log_path(run, "console.log"), &before))
