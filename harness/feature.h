@@ -40,6 +40,7 @@ enum feature {
 	FEAT_MAY_CRASH,	     /* the machine: whoever runs the tests has allowed what can crash it */
 	FEAT_KNOWN_RACES,    /* likewise: has asked for what all kernels are known to fail at */
 	FEAT_MSG_AFTER_DROP, /* a program that dropped a message sees the next one */
+	FEAT_EMPTY_DATAGRAM, /* one does not spoil the queue of a socket in a map */
 	NR_COMMON_FEATURES,
 
 	/* The others are about one kind of socket each, in the order of sock_kinds[]. */

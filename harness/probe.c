@@ -449,6 +449,30 @@ static int probe_recv_wakeup(const struct sock_kind *kind)
 	return err ?: n < 0 ? (int)n : 0;
 }
 
+/* Where it fails, an empty message is at the head of the queue, and each read ends at it. */
+static int probe_empty_datagram(const struct sock_kind *kind)
+{
+	struct probe_redirect r __auto_redirect = PROBE_REDIRECT_NONE;
+	uint64_t deadline = now_ns() + PROBE_IO_TIMEOUT_MS * NSEC_PER_MSEC;
+	int err = attach_program(skel->progs.skb_verdict, bpf_map__fd(skel->maps.out_map),
+				 BPF_SK_SKB_VERDICT);
+	char byte;
+	ssize_t n;
+
+	(void)kind;
+	err = err ?: make_redirect(sock_kind("udp4"), &r) ?: send_zeros(r.in.peer, 0) ?: send_zeros(r.in.peer, 1);
+	if (err)
+		return err;
+	while ((n = recv(r.target, &byte, 1, MSG_DONTWAIT)) != 1) {
+		if (n < 0 && errno != EAGAIN)
+			return -errno;
+		if (now_ns() > deadline)
+			return -ETIME;
+		usleep(100);
+	}
+	return 0;
+}
+
 /* An epoll instance that reports each arrival, whatever is there already; or -errno. */
 static int watch_arrivals(int fd)
 {
@@ -595,6 +619,11 @@ static const struct probe {
 	  .name = "msg_after_drop",
 	  .try = probe_msg_after_drop,
 	  .remedy = "a send(2) that runs the sk_msg program again after SK_DROP",
+	  .needs_skel = true },
+	{ .feature = FEAT_EMPTY_DATAGRAM,
+	  .name = "empty_datagram",
+	  .try = probe_empty_datagram,
+	  .remedy = "a sockmap that survives a datagram of no bytes",
 	  .needs_skel = true },
 	{ .feature = FEAT_SOCKET,
 	  .name = "socket",

@@ -16,6 +16,8 @@
  *	fault		a read into memory that is not there, wholly and in part, loses nothing
  *	fionread	what FIONREAD says before, between and after
  *	truncate	a datagram and a buffer that is too small for it
+ *	empty		a datagram without bytes, and what follows it
+ *	empty-dropped	the same where the program drops what has no bytes, as it better does
  *	sender		where recvfrom(2) says that a datagram is from
  *
  * The rows go through each kind of socket that fits, with itself: sockmap_redir has the pairs of
@@ -67,7 +69,8 @@ static bool check_queued(const struct topology *t, size_t len)
 	uint64_t deadline = now_ns() + patience_ms() * NSEC_PER_MSEC;
 	ssize_t n;
 
-	while ((n = peek(t->target, buf, len)) < (ssize_t)len && now_ns() < deadline)
+	while ((n = peek(t->target, buf, len)) != (ssize_t)len && (n >= 0 || n == -EAGAIN) &&
+	       now_ns() < deadline)
 		usleep(100);
 	return CHECK_EQ(n, len, "bytes queued at the target");
 }
@@ -675,6 +678,37 @@ static void sender_address(struct topology *t)
 		check_end(t);
 }
 
+/* There is nothing to read of it in bytes; as a message it has no length. What follows is intact. */
+static void empty_datagram(struct topology *t)
+{
+	struct message m;
+
+	fill_message(&m, 100);
+	if (!check_send_bytes(t, m.bytes, 0))
+		return;
+	if (!topology_merges(t) && !check_read_message(t, m.bytes, 0))
+		return;
+	if (check_send_bytes(t, m.bytes, m.len) && check_gets(t, m.bytes, m.len))
+		check_end(t);
+}
+
+static void drop_empty(struct topology *t)
+{
+	int verdict = t->skel->data->verdict;
+	struct message m;
+
+	fill_message(&m, 100);
+	topology_expect(t, SK_DROP, 0);
+	t->skel->data->verdict = SK_DROP;
+	if (!check_send_bytes(t, m.bytes, 0) || !topology_check_verdicts(t))
+		return;
+	topology_expect(t, SK_PASS, m.len);
+	t->skel->data->verdict = verdict;
+	if (check_send_bytes(t, m.bytes, m.len) && topology_check_verdicts(t) &&
+	    check_gets(t, m.bytes, m.len))
+		topology_check_empty(t);
+}
+
 /* ---- The plan -------------------------------------------------------------------------------- */
 
 /* No kernel takes SOCK_SEQPACKET of AF_UNIX into a map; sockmap_redir sees to that. */
@@ -702,6 +736,12 @@ static bool stream(const struct sock_kind *kind)
 static bool datagram(const struct sock_kind *kind)
 {
 	return any(kind) && keeps_boundaries(kind);
+}
+
+/* To send nothing on AF_VSOCK is to send nothing. */
+static bool has_empty(const struct sock_kind *kind)
+{
+	return datagram(kind) && kind->family != AF_VSOCK;
 }
 
 static bool udp(const struct sock_kind *kind)
@@ -743,6 +783,9 @@ static const struct scenario scenarios[] = {
 	{ "fault", IN_MAP, .of = not_ipv6, .run = fault },
 	{ "fionread", IN_MAP, .of = is_inet, .run = fionread, .guards = size_fixes },
 	{ "truncate", SKB, .of = datagram, .run = truncate_messages },
+	{ "empty", SKB, .of = has_empty, .run = empty_datagram,
+	  .needs = (feature_set)1 << FEAT_EMPTY_DATAGRAM },
+	{ "empty-dropped", SKB, .of = has_empty, .run = drop_empty },
 	{ "sender", SKB, .of = udp, .run = sender_address },
 };
 
