@@ -4,6 +4,7 @@
  * once, in order, nothing after it, and nobody else gets any.
  *
  *	sizes		payloads of 1 byte, a segment, a page, 64 KiB, one after the other
+ *	larger		a send(2) of more than the buffers of both sockets hold
  *	thousand	1000 messages, of 1 to 307 bytes, several of them before each read
  *	two-senders	two threads that send to one target at the same time
  *	parsed		a stream in messages that the parser cuts regardless of the sends
@@ -153,6 +154,32 @@ static void sizes(struct topology *t)
 			return;
 	}
 	check_end(t);
+}
+
+/* Segments of loopback are as large, and a window that is smaller opens but slowly. */
+#define BUFFER	  (128 << 10)
+#define OVERSIZED (8 * BUFFER) /* as set, a buffer is twice as large */
+
+static bool set_buffer(int fd, int option)
+{
+	int size = BUFFER;
+
+	return CHECK_OK(setsockopt(fd, SOL_SOCKET, option, &size, sizeof(size)) ? -errno : 0,
+			"set the size of a buffer");
+}
+
+static void larger(struct topology *t)
+{
+	uint32_t seed = new_seed();
+	struct pump *pump;
+	bool ok;
+
+	if (!set_buffer(t->sender, SO_SNDBUF) || !set_buffer(t->target, SO_RCVBUF) ||
+	    !CHECK_OK(pump_start(&pump, t->sender, OVERSIZED, OVERSIZED, seed), "start a sender"))
+		return;
+	ok = check_pattern(t->target, OVERSIZED, seed, 0, "the stream");
+	if (CHECK_EQ(pump_finish(pump), OVERSIZED, "bytes sent") && ok)
+		check_end(t);
 }
 
 #define THOUSAND 1000
@@ -769,6 +796,7 @@ static const struct fix offset_fixes[] = {
 
 static const struct scenario scenarios[] = {
 	{ "sizes", ALL, .of = any, .run = sizes },
+	{ "larger", ALL & ~PARSER_PASS, .of = stream, .run = larger },
 	{ "thousand", ALL & ~PARSER_PASS, .of = not_ipv6, .run = thousand },
 	{ "two-senders", FORWARD, .of = not_ipv6, .run = two_senders,
 	  .with = { .two_maps = true } },
