@@ -7,6 +7,7 @@
  *	larger		a send(2) of more than the buffers of both sockets hold
  *	thousand	1000 messages, of 1 to 307 bytes, several of them before each read
  *	two-senders	two threads that send to one target at the same time
+ *	native		redirected data and the target's own, in turn and at the same time
  *	parsed		a stream in messages that the parser cuts regardless of the sends
  *	gather		sendmsg(2) of several pieces, and of none
  *	scatter		recvmsg(2) into several pieces
@@ -342,6 +343,39 @@ static void two_senders(struct topology *t)
 	if (run_senders(senders) && (!topology_merges(t) || check_queued(t, 2 * SHARE)) &&
 	    read_shares(t, senders) && check_nothing(second.mapped, "nothing at the other pair") &&
 	    check_nothing(second.peer, "nothing at its peer"))
+		check_end(t);
+}
+
+/* ---- Data of two origins --------------------------------------------------------------------- */
+
+static bool take_turns(const struct topology *t, int own)
+{
+	struct message m;
+
+	for (unsigned int i = 0; i < 4; i++) {
+		fill_message(&m, 100 + i);
+		if (!check_send_bytes(t, m.bytes, m.len) || !check_gets(t, m.bytes, m.len))
+			return false;
+		fill_message(&m, 200 + i);
+		if (!check_send(own, &m, "send natively") ||
+		    !check_arrives(t->target, &m, "native data"))
+			return false;
+	}
+	return true;
+}
+
+/* What is redirected is there first, and so is read first, whichever queue the other comes to. */
+static void native(struct topology *t)
+{
+	int own = t->redirect->ingress ? t->out.peer : t->out.mapped;
+	struct message redirected, m;
+
+	fill_message(&redirected, 300);
+	fill_message(&m, 400);
+	if (take_turns(t, own) && check_send_bytes(t, redirected.bytes, redirected.len) &&
+	    check_ready(t, redirected.len) && check_send(own, &m, "send natively") &&
+	    check_gets(t, redirected.bytes, redirected.len) &&
+	    check_arrives(t->target, &m, "native data"))
 		check_end(t);
 }
 
@@ -800,6 +834,7 @@ static const struct scenario scenarios[] = {
 	{ "thousand", ALL & ~PARSER_PASS, .of = not_ipv6, .run = thousand },
 	{ "two-senders", FORWARD, .of = not_ipv6, .run = two_senders,
 	  .with = { .two_maps = true } },
+	{ "native", FORWARD, .of = not_ipv6, .run = native, .with = { .two_maps = true } },
 	{ "parsed", FORWARD &PARSER, .of = stream, .run = parsed,
 	  .with = { .parse_len = PARSE_LEN }, .guards = offset_fixes },
 	{ "gather", ALL, .of = not_ipv6, .run = gather },
