@@ -632,6 +632,64 @@ static void send_on(struct topology *t)
 	stop_all();
 }
 
+/* More than the buffers on the way of what is redirected to egress. */
+#define THROUGH (1 << 20)
+
+static bool wait_until_full(int fd)
+{
+	uint64_t deadline = now_ns() + patience_ms() * NSEC_PER_MSEC;
+	struct wait w = { .fd = fd, .events = POLLOUT };
+
+	while (is_ready(&w) && now_ns() < deadline)
+		usleep(100);
+	return CHECK(!is_ready(&w), "the send buffer is full");
+}
+
+/* As long as it is being filled there can be room for a moment, and one may not sleep. */
+static bool sleep_while_full(int fd)
+{
+	uint64_t deadline = now_ns() + patience_ms() * NSEC_PER_MSEC;
+
+	while (now_ns() < deadline) {
+		int asleep;
+
+		if (!wait_until_full(fd))
+			return false;
+		prepare(0, fd, in_poll, SYS_ppoll);
+		if (!prepare_epoll(1, fd, EPOLLOUT | EPOLLET))
+			return false;
+		for (unsigned int i = 0; i < 2; i++) {
+			waits[i].events = POLLOUT;
+			sleepers[i].due = is_ready;
+		}
+		asleep = sleeper_start(&sleepers[0]);
+		if (asleep > 0)
+			asleep = sleeper_start(&sleepers[1]);
+		if (asleep)
+			return CHECK_OK(asleep < 0 ? asleep : 0, "start the writers");
+		sleepers_stop(sleepers, 2);
+		close_fd(&waits[1].epoll_fd);
+	}
+	return CHECK(false, "writers sleep");
+}
+
+static void send_through(struct topology *t)
+{
+	uint32_t seed = new_seed();
+	struct pump *pump;
+	bool ok;
+
+	if (!set_buffer(t->out.mapped, SO_SNDBUF) || !set_buffer(t->target, SO_RCVBUF) ||
+	    !CHECK_OK(pump_start(&pump, t->sender, THROUGH, CHUNK, seed), "start the sender"))
+		return;
+	ok = sleep_while_full(t->out.mapped) &&
+	     check_pattern(t->target, THROUGH, seed, 0, "what was redirected") &&
+	     check_woken(&sleepers[0], "poll") && check_woken(&sleepers[1], "edge-triggered epoll");
+	if (CHECK_EQ(pump_finish(pump), THROUGH, "bytes sent") && ok)
+		topology_check_empty(t);
+	stop_all();
+}
+
 /* ---- The plan -------------------------------------------------------------------------------- */
 
 /* No kernel takes SOCK_SEQPACKET of AF_UNIX into a map, and IPv6 sleeps as IPv4 does. */
@@ -683,6 +741,7 @@ static const struct scenario scenarios[] = {
 	{ "accept", ANY_INGRESS, .of = tcp, .run = accepts,
 	  .with = { .to_listener = true, .two_maps = true } },
 	{ "send", ANY_PASS, .of = stream, .run = send_on },
+	{ "send-through", ANY_EGRESS, .of = stream, .run = send_through },
 };
 
 static bool describe(unsigned int i, struct subtest *sub)
