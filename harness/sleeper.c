@@ -133,6 +133,16 @@ static enum fate watch(const struct sleeper *s, unsigned int n)
 	return NOT_DUE;
 }
 
+bool check_all_asleep(struct sleeper *s, unsigned int n, const char *what)
+{
+	uint64_t deadline = now_ns() + SETTLE_NS;
+
+	while (count(s, n, is_asleep) < n && !count(s, n, sleeper_is_through) &&
+	       now_ns() < deadline)
+		usleep(50);
+	return CHECK_EQ(count(s, n, is_asleep), n, "%s: asleep", what);
+}
+
 bool check_any_woken(struct sleeper *s, unsigned int n, const char *what)
 {
 	switch (watch(s, n)) {

@@ -45,6 +45,12 @@ bool check_woken(struct sleeper *s, const char *what);
 /* The same of at least one of n. */
 bool check_any_woken(struct sleeper *s, unsigned int n, const char *what);
 
+/*
+ * All of n are asleep, those again that were woken for nothing: one that is on its way back to sleep
+ * would take what comes next from under the program's eyes.
+ */
+bool check_all_asleep(struct sleeper *s, unsigned int n, const char *what);
+
 /* The call has returned. */
 bool sleeper_is_through(const struct sleeper *s);
 

@@ -352,7 +352,7 @@ static bool serve_receivers(struct topology *t, size_t len)
 		return false;
 	topology_measure_wakeup(t, sleepers[i].woken_ns);
 	sleepers_stop(&sleepers[i], 1);
-	return start_receiver(i, t->target);
+	return start_receiver(i, t->target) && check_all_asleep(sleepers, RECEIVERS, "recv");
 }
 
 static void receivers(struct topology *t)
