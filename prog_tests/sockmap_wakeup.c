@@ -635,17 +635,21 @@ static void send_on(struct topology *t)
 /* More than the buffers on the way of what is redirected to egress. */
 #define THROUGH (1 << 20)
 
+/* Acknowledgements make room once more, and that is filled at once: full is what stays so. */
+#define SETTLED_MS 20
+
 static bool wait_until_full(int fd)
 {
 	uint64_t deadline = now_ns() + patience_ms() * NSEC_PER_MSEC;
-	struct wait w = { .fd = fd, .events = POLLOUT };
+	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+	int n;
 
-	while (is_ready(&w) && now_ns() < deadline)
+	while ((n = poll(&pfd, 1, SETTLED_MS)) == 1 && now_ns() < deadline)
 		usleep(100);
-	return CHECK(!is_ready(&w), "the send buffer is full");
+	return CHECK_EQ(n < 0 ? -errno : n, 0, "poll for room in the send buffer");
 }
 
-/* As long as it is being filled there can be room for a moment, and one may not sleep. */
+/* Should there be room for a moment yet, one may not sleep. */
 static bool sleep_while_full(int fd)
 {
 	uint64_t deadline = now_ns() + patience_ms() * NSEC_PER_MSEC;
