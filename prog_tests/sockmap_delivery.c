@@ -717,6 +717,15 @@ static bool same_address(const struct sockaddr_storage *a, socklen_t len, int fd
 	       memcmp(a, &b, len) == 0;
 }
 
+/* AF_UNIX gives a name to who asks for none in particular; the others have one. */
+static bool has_name(const struct sock_kind *kind, int fd)
+{
+	struct sockaddr addr = { .sa_family = AF_UNIX };
+
+	return kind->family != AF_UNIX ||
+	       CHECK_OK(bind(fd, &addr, sizeof(addr.sa_family)) ? -errno : 0, "bind");
+}
+
 /* Of data in a map it says nothing, or the truth: that it was sent by in.peer. */
 static void sender_address(struct topology *t)
 {
@@ -728,7 +737,8 @@ static void sender_address(struct topology *t)
 	ssize_t n;
 
 	fill_message(&m, 100);
-	if (!check_send_bytes(t, m.bytes, m.len) || !check_ready(t, m.len))
+	if (!has_name(t->redirect->in, t->sender) || !has_name(t->redirect->out, t->out.mapped) ||
+	    !check_send_bytes(t, m.bytes, m.len) || !check_ready(t, m.len))
 		return;
 	n = recvfrom(t->target, buf, m.len, MSG_DONTWAIT, (struct sockaddr *)&addr, &addr_len);
 	if (!CHECK_BYTES(buf, n < 0 ? -errno : n, m.bytes, m.len, "recvfrom"))
@@ -799,15 +809,10 @@ static bool datagram(const struct sock_kind *kind)
 	return any(kind) && keeps_boundaries(kind);
 }
 
-/* To send nothing on AF_VSOCK is to send nothing. */
-static bool has_empty(const struct sock_kind *kind)
+/* Datagrams proper: SOCK_SEQPACKET sends no empty ones, and does not tell who sent one. */
+static bool connectionless(const struct sock_kind *kind)
 {
-	return datagram(kind) && kind->family != AF_VSOCK;
-}
-
-static bool udp(const struct sock_kind *kind)
-{
-	return is_inet(kind) && kind->type == SOCK_DGRAM;
+	return any(kind) && kind->type == SOCK_DGRAM;
 }
 
 #define SKB	(SKB_PASS | SKB_INGRESS | SKB_EGRESS)
@@ -846,10 +851,10 @@ static const struct scenario scenarios[] = {
 	{ "fault", IN_MAP, .of = not_ipv6, .run = fault },
 	{ "fionread", IN_MAP, .of = is_inet, .run = fionread, .guards = size_fixes },
 	{ "truncate", SKB, .of = datagram, .run = truncate_messages },
-	{ "empty", SKB, .of = has_empty, .run = empty_datagram,
+	{ "empty", SKB, .of = connectionless, .run = empty_datagram,
 	  .needs = (feature_set)1 << FEAT_EMPTY_DATAGRAM },
-	{ "empty-dropped", SKB, .of = has_empty, .run = drop_empty },
-	{ "sender", SKB, .of = udp, .run = sender_address },
+	{ "empty-dropped", SKB, .of = connectionless, .run = drop_empty },
+	{ "sender", SKB, .of = connectionless, .run = sender_address },
 };
 
 static bool describe(unsigned int i, struct subtest *sub)
