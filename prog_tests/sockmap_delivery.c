@@ -582,19 +582,32 @@ static ssize_t receive_byte(void *arg)
 	return n < 0 ? -errno : n;
 }
 
+/* A wake-up for nothing ends it early, which kernels do not hide: one of a few has to take its time. */
+static bool check_takes_time(struct topology *t)
+{
+	uint64_t longest = 0;
+
+	for (unsigned int i = 0; i < 10 && longest < TIMEOUT_MS - TICK_MS; i++) {
+		uint64_t start = now_ns(), ms;
+
+		if (!CHECK_ERR(call_timeout(receive_byte, &t->target), EAGAIN, "recv of nothing"))
+			return false;
+		ms = (now_ns() - start) / NSEC_PER_MSEC;
+		longest = ms > longest ? ms : longest;
+	}
+	return CHECK(longest >= TIMEOUT_MS - TICK_MS, "recv took %llu ms, with a timeout of %u",
+		     (unsigned long long)longest, TIMEOUT_MS);
+}
+
 static void time_out(struct topology *t)
 {
 	struct timeval tv = { .tv_usec = TIMEOUT_MS * 1000 };
-	uint64_t start = now_ns();
 	struct message m;
 
 	fill_message(&m, 100);
 	if (!CHECK_OK(setsockopt(t->target, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) ? -errno : 0,
 		      "SO_RCVTIMEO") ||
-	    !CHECK_ERR(call_timeout(receive_byte, &t->target), EAGAIN, "recv of nothing") ||
-	    !CHECK((now_ns() - start) / NSEC_PER_MSEC >= TIMEOUT_MS - TICK_MS,
-		   "recv took %llu ms, with a timeout of %u",
-		   (unsigned long long)((now_ns() - start) / NSEC_PER_MSEC), TIMEOUT_MS))
+	    !check_takes_time(t))
 		return;
 	if (check_send_bytes(t, m.bytes, m.len) && check_gets(t, m.bytes, m.len))
 		check_end(t);
