@@ -327,11 +327,12 @@ static void watch(struct run *run)
 
 static void finish(struct run *run)
 {
-	flush_logs(run);
 	switch (run->outcome) {
 	case OUTCOME_HANG:
 	case OUTCOME_TIMEOUT:
 	case OUTCOME_UNBOOTED:
+		/* What it says when it is asked comes after what it had to say, and may be as much. */
+		flush_logs(run);
 		dump_guest(run);
 		qemu_stop(run, 0);
 		break;
