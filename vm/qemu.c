@@ -155,9 +155,10 @@ void qemu_stop(struct run *run, unsigned int patience_ms)
 		run->qemu = 0;
 		run->qemu_code = -1;
 	}
-	/* What it had said before. */
-	until = now_ms() + 2000;
-	while (is_open(run) && now_ms() < until)
+	/* What it had said before, as long as some of that comes; a slow reader may hold it up. */
+	run->progress_ms = now_ms();
+	until = now_ms() + 10000;
+	while (is_open(run) && now_ms() < until && now_ms() < run->progress_ms + 2000)
 		pump(run, 50);
 }
 
