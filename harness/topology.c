@@ -427,17 +427,23 @@ const struct verdicts *topology_verdicts(const struct topology *t)
 	return (const struct verdicts *)&t->skel->bss->verdicts;
 }
 
-void topology_measure_wakeup(const struct topology *t, uint64_t woken_ns)
+void topology_measure_other(const struct topology *t, const char *who, uint64_t since_ns,
+			    uint64_t woken_ns)
 {
 	const struct redirect *r = t->redirect;
 	const struct wakeup wakeup = {
-		.path = { redirect_hook_name(r), r->in->name, r->out->name, t->direction },
-		.verdict_ns = topology_verdicts(t)->last_ns,
+		.path = { redirect_hook_name(r), r->in->name, r->out->name, who },
+		.verdict_ns = since_ns,
 		.woken_ns = woken_ns,
 		.worker_ns = -1,
 	};
 
 	child_record_wakeup(&wakeup);
+}
+
+void topology_measure_wakeup(const struct topology *t, uint64_t woken_ns)
+{
+	topology_measure_other(t, t->direction, topology_verdicts(t)->last_ns, woken_ns);
 }
 
 void topology_expect(struct topology *t, int verdict, size_t len)

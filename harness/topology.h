@@ -121,6 +121,13 @@ const struct verdicts *topology_verdicts(const struct topology *t);
 /* The reader of the target has slept until then: how long that took after the latest verdict. */
 void topology_measure_wakeup(const struct topology *t, uint64_t woken_ns);
 
+/*
+ * The same for one who waits for something else than data, since that was made to happen: `who`, a
+ * static text, stands in place of the direction.
+ */
+void topology_measure_other(const struct topology *t, const char *who, uint64_t since_ns,
+			    uint64_t woken_ns);
+
 /* From now on the counters have to show one more verdict, about that many bytes. */
 void topology_expect(struct topology *t, int verdict, size_t len);
 

@@ -497,13 +497,16 @@ static bool check_accepts(struct topology *t, unsigned int i, const char *what)
 {
 	int conn __auto_close = -1;
 	int child __auto_close = -1;
+	uint64_t start;
 
 	sleepers[i].due = is_ready;
 	if (!check_asleep(&sleepers[i], what))
 		return false;
+	start = now_ns();
 	conn = socket_connected_to(t->redirect->out, t->out.mapped);
 	if (!CHECK_OK(conn, "connect") || !check_woken(&sleepers[i], what))
 		return false;
+	topology_measure_other(t, "accept", start, sleepers[i].woken_ns);
 	child = sleepers[i].call == in_accept ? (int)sleepers[i].ret
 					      : accept_timeout(t->out.mapped);
 	return CHECK_OK(child, "accept");
@@ -616,19 +619,33 @@ static size_t sleep_for_room(int fd, uint32_t seed)
 	}
 }
 
+/* How long n of them slept on once there was somebody who reads, if they did. */
+static void measure_writers(const struct topology *t, unsigned int n, uint64_t start)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		if (sleepers[i].woken_ns > start)
+			topology_measure_other(t, "write", start, sleepers[i].woken_ns);
+	}
+}
+
 static void send_on(struct topology *t)
 {
 	uint32_t seed = new_seed();
+	uint64_t start;
 	size_t sent;
 
 	if (!set_buffer(t->in.mapped, SO_SNDBUF) || !set_buffer(t->in.peer, SO_RCVBUF))
 		return;
 	sent = sleep_for_room(t->in.mapped, seed);
+	start = now_ns();
 	if (sent && check_pattern(t->in.peer, sent + CHUNK, seed, 0, "what was sent") &&
 	    check_woken(&sleepers[0], "send") &&
 	    CHECK_EQ(sleepers[0].ret, CHUNK, "bytes sent by the one that slept") &&
-	    check_woken(&sleepers[1], "poll") && check_woken(&sleepers[2], "edge-triggered epoll"))
+	    check_woken(&sleepers[1], "poll") &&
+	    check_woken(&sleepers[2], "edge-triggered epoll")) {
+		measure_writers(t, 3, start);
 		topology_check_empty(t);
+	}
 	stop_all();
 }
 
@@ -681,16 +698,20 @@ static void send_through(struct topology *t)
 {
 	uint32_t seed = new_seed();
 	struct pump *pump;
+	uint64_t start;
 	bool ok;
 
 	if (!set_buffer(t->out.mapped, SO_SNDBUF) || !set_buffer(t->target, SO_RCVBUF) ||
 	    !CHECK_OK(pump_start(&pump, t->sender, THROUGH, CHUNK, seed), "start the sender"))
 		return;
-	ok = sleep_while_full(t->out.mapped) &&
-	     check_pattern(t->target, THROUGH, seed, 0, "what was redirected") &&
+	ok = sleep_while_full(t->out.mapped);
+	start = now_ns();
+	ok = ok && check_pattern(t->target, THROUGH, seed, 0, "what was redirected") &&
 	     check_woken(&sleepers[0], "poll") && check_woken(&sleepers[1], "edge-triggered epoll");
-	if (CHECK_EQ(pump_finish(pump), THROUGH, "bytes sent") && ok)
+	if (CHECK_EQ(pump_finish(pump), THROUGH, "bytes sent") && ok) {
+		measure_writers(t, 2, start);
 		topology_check_empty(t);
+	}
 	stop_all();
 }
 
