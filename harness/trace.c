@@ -72,6 +72,7 @@ static const struct probe_point {
 	{ "unix_dgram_poll", "unix_dgram_poll", 3, false, TL_POLLED },
 	{ "vsock_poll", "vsock_poll", 3, false, TL_POLLED },
 	{ "taken", "sk_msg_recvmsg", 5, false, TL_TAKEN },
+	{ "taken_from_queue", "__sk_msg_recvmsg", 6, false, TL_TAKEN },
 	{ "taken_by_tcp", "__tcp_bpf_recvmsg", 5, false, TL_TAKEN },
 };
 
@@ -105,6 +106,9 @@ static void choose_programs(const struct btf *btf)
 	for (size_t i = 0; i < ARRAY_SIZE(probe_points); i++)
 		bpf_program__set_autoload(find_program(&probe_points[i]),
 					  is_in_kernel(btf, &probe_points[i]));
+	/* Where there is the inner one, TCP calls only that, and the outer one does as well. */
+	if (bpf_program__autoload(kernel.skel->progs.taken_from_queue))
+		bpf_program__set_autoload(kernel.skel->progs.taken, false);
 }
 
 /* A compiler may have left nothing of a function to attach to. */

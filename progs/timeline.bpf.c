@@ -398,6 +398,13 @@ int BPF_PROG(taken, struct sock *sk, void *psock, void *msg, int len, int flags,
 	return RECORD(TL_TAKEN, sk, .value = ret, .more = flags);
 }
 
+SEC("fexit/__sk_msg_recvmsg")
+int BPF_PROG(taken_from_queue, struct sock *sk, void *psock, void *msg, int len, int flags,
+	     void *from_self, int ret)
+{
+	return RECORD(TL_TAKEN, sk, .value = ret, .more = flags);
+}
+
 SEC("fexit/__tcp_bpf_recvmsg")
 int BPF_PROG(taken_by_tcp, struct sock *sk, void *psock, void *msg, int len, int flags, int ret)
 {
