@@ -436,10 +436,17 @@ static void note_worker(struct trail *r, const struct timeline_event *e)
 static void follow_parts(struct trail *r, const struct timeline_event *e)
 {
 	struct sending *s = &r->sending;
+	uint32_t offset = TL_PART_OFFSET(e->more);
 
-	if (s->skb == e->skb && s->sock == e->sock && s->offset != e->more)
+	if (s->skb == e->skb && s->sock == e->sock && s->offset != offset)
 		r->resent = r->resent ?: e;
-	*s = (struct sending){ e->skb, e->sock, e->more + (e->value > 0 ? e->value : 0) };
+	/* Another skb may get the address of one that is through, or given up. */
+	if (e->value == -EAGAIN)
+		*s = (struct sending){ e->skb, e->sock, offset };
+	else if (e->value >= 0 && e->value < TL_PART_LEN(e->more))
+		*s = (struct sending){ e->skb, e->sock, offset + e->value };
+	else
+		*s = (struct sending){};
 }
 
 static void note_queued(struct trail *r, unsigned int i)
@@ -712,8 +719,8 @@ static bool judge_queue(const struct trail *r, struct words *w)
 		       say_end(r, w, r->reordered);
 	if (r->resent)
 		return say(w,
-			   "sent on from the wrong place: at offset %llu of an skb, of which a part had gone",
-			   (unsigned long long)r->resent->more) &&
+			   "sent on from the wrong place: at offset %u of an skb, of which a part had gone",
+			   TL_PART_OFFSET(r->resent->more)) &&
 		       say_end(r, w, r->resent);
 	if (r->failed && has_overtaken(r))
 		return say(w, "left behind on the backlog: what came later left it earlier") &&

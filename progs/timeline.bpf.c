@@ -289,13 +289,13 @@ int BPF_PROG(ingress_enqueue, struct sk_buff *skb, __u32 off, __u32 len, struct 
 SEC("fexit/skb_send_sock")
 int BPF_PROG(send_sock, struct sock *sk, struct sk_buff *skb, int offset, int len, int ret)
 {
-	return RECORD(TL_SKB_SENT, sk, .skb = skb, .value = ret, .more = offset);
+	return RECORD(TL_SKB_SENT, sk, .skb = skb, .value = ret, .more = TL_PART(offset, len));
 }
 
 SEC("fexit/skb_send_sock_locked")
 int BPF_PROG(send_sock_locked, struct sock *sk, struct sk_buff *skb, int offset, int len, int ret)
 {
-	return RECORD(TL_SKB_SENT, sk, .skb = skb, .value = ret, .more = offset);
+	return RECORD(TL_SKB_SENT, sk, .skb = skb, .value = ret, .more = TL_PART(offset, len));
 }
 
 /* ---- sk_msg ------------------------------------------------------------------------------------ */

@@ -27,7 +27,7 @@ enum timeline_point {
 	TL_WORK_RUNS,	 /* the worker of sock; value: skbs on its backlog */
 	TL_WORK_ENDS,	 /* value: skbs left, more: 1: the pipe is broken */
 	TL_QUEUED,	 /* skb put where sock reads; value: length, more: offset in the skb */
-	TL_SKB_SENT,	 /* skb sent from sock; value: length or -errno, more: offset in the skb */
+	TL_SKB_SENT,	 /* skb sent from sock; value: length or -errno, more: TL_PART() tried */
 	TL_MSG_REDIRECT, /* sk_msg handed to sock */
 	TL_MSG_REFUSED,	 /* value: -errno */
 	TL_MSG_PUSHED,	 /* sk_msg sent from sock; value: 0 or -errno */
@@ -38,6 +38,11 @@ enum timeline_point {
 	TL_TAKEN,  /* read from sockmap's queue; value: length or -errno, more: flags of recv(2) */
 	TL_NR_POINTS,
 };
+
+/* Where in an skb, and how many bytes. */
+#define TL_PART(offset, len) ((__u64)(__u32)(len) << 32 | (__u32)(offset))
+#define TL_PART_OFFSET(part) ((__u32)(part))
+#define TL_PART_LEN(part)    ((__u32)((part) >> 32))
 
 /* What the kernel makes of the verdict of a program: enum __sk_action. */
 enum timeline_verdict { TL_DROP, TL_PASS, TL_REDIRECT };
