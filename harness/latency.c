@@ -32,7 +32,7 @@ static int64_t find_worker(const struct timeline *t, const struct wakeup *w)
 	for (unsigned int i = 0; i < t->nr_events; i++) {
 		const struct timeline_event *e = &t->events[i];
 
-		if (e->point == TL_WORK_QUEUED && e->ns >= w->verdict_ns && e->ns <= w->woken_ns)
+		if (timeline_queues_work(t, e) && e->ns >= w->verdict_ns && e->ns <= w->woken_ns)
 			return find_run(t, i);
 	}
 	return -1;

@@ -71,6 +71,12 @@ struct timeline_line {
  */
 bool timeline_cut(const struct timeline *all, struct timeline *part);
 
+/*
+ * After this event the worker of e->target is due. Where the compiler has inlined what puts an skb
+ * on the backlog, the verdict has to do: the one follows the other, on the same thread.
+ */
+bool timeline_queues_work(const struct timeline *t, const struct timeline_event *e);
+
 /* The words for event i of such a part. */
 void timeline_describe(const struct timeline *part, unsigned int i, struct timeline_line *line);
 

@@ -305,6 +305,13 @@ void timeline_describe(const struct timeline *t, unsigned int i, struct timeline
 
 /* ---- The conclusion ---------------------------------------------------------------------------- */
 
+bool timeline_queues_work(const struct timeline *t, const struct timeline_event *e)
+{
+	if (t->unseen & 1ULL << TL_WORK_QUEUED)
+		return e->point == TL_VERDICT && e->value == TL_REDIRECT && e->target;
+	return e->point == TL_WORK_QUEUED;
+}
+
 /* An skb on the backlog of a socket. */
 struct waiting {
 	uint64_t skb, target;
@@ -371,6 +378,9 @@ static void put_on_backlog(struct trail *r, const struct timeline_event *e)
 {
 	unsigned int kept = 0;
 
+	/* Another skb, though at the same address. */
+	if (r->sending.skb == e->skb)
+		r->sending = (struct sending){};
 	for (unsigned int i = 0; i < r->nr_waiting; i++) {
 		if (!r->waiting[i].left)
 			r->waiting[kept++] = r->waiting[i];
@@ -416,10 +426,7 @@ static void note_verdict(struct trail *r, const struct timeline_event *e)
 
 static void note_worker(struct trail *r, const struct timeline_event *e)
 {
-	if (e->point == TL_WORK_QUEUED) {
-		put_on_backlog(r, e);
-		/* Another skb, though at the same address. */
-		r->sending = r->sending.skb == e->skb ? (struct sending){} : r->sending;
+	if (timeline_queues_work(r->t, e)) {
 		r->work_queued = e;
 		r->work_runs = r->work_ends = NULL;
 	} else if (!r->work_queued || r->work_queued->target != e->sock) {
@@ -492,8 +499,13 @@ static void note_event(struct trail *r, unsigned int i)
 	case TL_VERDICT:
 	case TL_MSG_VERDICT:
 		note_verdict(r, e);
+		if (timeline_queues_work(r->t, e))
+			note_worker(r, e);
 		break;
 	case TL_WORK_QUEUED:
+		put_on_backlog(r, e);
+		note_worker(r, e);
+		break;
 	case TL_WORK_RUNS:
 	case TL_WORK_ENDS:
 		note_worker(r, e);
@@ -649,7 +661,8 @@ static bool judge_worker(const struct trail *r, struct words *w)
 		return false;
 	name_of(r->t, r->work_queued->target, name, sizeof(name));
 	if (!r->work_runs && is_seen(r, TL_WORK_RUNS) && is_missing_data(r))
-		return say(w, "the backlog worker of %s never ran", name) &&
+		return say(w, "the backlog worker of %s never ran%s", name,
+			   r->work_queued->point == TL_VERDICT ? ", or it was refused" : "") &&
 		       say_end(r, w, r->work_queued);
 	if (r->work_ends && r->work_ends->more)
 		return say(w, "the backlog worker of %s broke the pipe", name) &&

@@ -1498,6 +1498,15 @@ static const struct {
 	  { ON_BACKLOG, GAVE_UP(RECV_LOST) },
 	  "the backlog worker of out.mapped never ran; the trail ends in sk_psock_skb_redirect() of in.mapped",
 	  0 },
+	{ "the worker never runs, and the backlog is not shown",
+	  { REDIRECTED, GAVE_UP(RECV_LOST) },
+	  "the backlog worker of out.mapped never ran, or it was refused; the trail ends in sk_psock_verdict_apply() of in.mapped",
+	  POINT(TL_WORK_QUEUED) },
+	{ "the worker is late, and the backlog is not shown",
+	  { REDIRECTED, EVENT(TL_WORK_RUNS, OUT_MAPPED, .ns = 14 * NSEC_PER_MSEC + 6000),
+	    EVENT(TL_READ, OUT_MAPPED, .value = 10, .ns = 14 * NSEC_PER_MSEC + 9000) },
+	  "delivered: the reader got data 14006.0 us after the send; the backlog worker was late by 14.0 ms",
+	  POINT(TL_WORK_QUEUED) },
 	{ "the worker is late",
 	  { ON_BACKLOG, EVENT(TL_WORK_RUNS, OUT_MAPPED, .ns = 14 * NSEC_PER_MSEC + 7000),
 	    EVENT(TL_READ, OUT_MAPPED, .value = 10, .ns = 14 * NSEC_PER_MSEC + 9000) },
@@ -1755,6 +1764,28 @@ static void test_worker_delay(void)
 	want(wakeups[2].worker_ns == -1, "want -1, got %lld", (long long)wakeups[2].worker_ns);
 }
 
+/* The same where only verdicts are shown, one of which passes its data on. */
+static void test_worker_delay_inlined(void)
+{
+	struct timeline_event events[] = {
+		EVENT(TL_VERDICT, IN_MAPPED, .target = OUT_MAPPED, .value = TL_REDIRECT, .ns = 110),
+		EVENT(TL_WORK_RUNS, OUT_MAPPED, .ns = 125),
+		EVENT(TL_VERDICT, IN_MAPPED, .value = TL_PASS, .ns = 210),
+		EVENT(TL_WORK_RUNS, OUT_MAPPED, .ns = 260),
+	};
+	const struct timeline t = { .events = events,
+				    .nr_events = ARRAY_SIZE(events),
+				    .unseen = POINT(TL_WORK_QUEUED) };
+	struct wakeup wakeups[] = {
+		{ .verdict_ns = 100, .woken_ns = 150 },
+		{ .verdict_ns = 200, .woken_ns = 300 },
+	};
+
+	latency_add_worker(wakeups, ARRAY_SIZE(wakeups), &t);
+	want(wakeups[0].worker_ns == 15, "want 15, got %lld", (long long)wakeups[0].worker_ns);
+	want(wakeups[1].worker_ns == -1, "want -1, got %lld", (long long)wakeups[1].worker_ns);
+}
+
 static void test_latency_table(void)
 {
 	static const struct wakeup wakeups[] = {
@@ -1826,6 +1857,7 @@ static const struct {
 	{ "timeline_describe()", test_timeline_describe },
 	{ "percentile()", test_percentile },
 	{ "latency_add_worker()", test_worker_delay },
+	{ "latency_add_worker() where the backlog is not shown", test_worker_delay_inlined },
 	{ "latency_print()", test_latency_table },
 	{ "plan_set_order() with a seed is a permutation", test_plan_order },
 };
