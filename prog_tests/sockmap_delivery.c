@@ -10,7 +10,7 @@
  *	native		redirected data and the target's own, in turn and at the same time
  *	parsed		a stream in messages that the parser cuts regardless of the sends
  *	gather		sendmsg(2) of several pieces, and of none
- *	scatter		recvmsg(2) into several pieces
+ *	scatter		recvmsg(2) and readv(2) into several pieces
  *	recvmmsg	several messages in one call
  *	waitall		MSG_WAITALL of several messages that are there
  *	peek		MSG_PEEK, whole, in part, again, and of what a read has left
@@ -439,7 +439,7 @@ static void gather(struct topology *t)
 		check_end(t);
 }
 
-static void scatter(struct topology *t)
+static bool check_scatters(struct topology *t, bool by_readv)
 {
 	struct iovec iov[ARRAY_SIZE(pieces)];
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
@@ -450,9 +450,15 @@ static void scatter(struct topology *t)
 	fill_message(&m, PIECES_LEN);
 	cut(buf, iov);
 	if (!check_send_bytes(t, m.bytes, m.len) || !check_ready(t, m.len))
-		return;
-	n = recvmsg(t->target, &msg, MSG_DONTWAIT);
-	if (CHECK_BYTES(buf, n < 0 ? -errno : n, m.bytes, m.len, "recvmsg"))
+		return false;
+	n = by_readv ? readv(t->target, iov, ARRAY_SIZE(iov))
+		     : recvmsg(t->target, &msg, MSG_DONTWAIT);
+	return CHECK_BYTES(buf, n < 0 ? -errno : n, m.bytes, m.len, by_readv ? "readv" : "recvmsg");
+}
+
+static void scatter(struct topology *t)
+{
+	if (check_scatters(t, false) && check_scatters(t, true))
 		check_end(t);
 }
 
