@@ -171,6 +171,20 @@ static unsigned int run_of(const struct stream *s, enum verdict verdict)
 }
 
 /* The records that are complete by now, and nothing more. */
+/*
+ * The worker that queues it charges the socket without its lock: who reads at the same time can upset
+ * sk_forward_alloc, of which kernels warn when the socket is gone. Large records do not fit at once.
+ */
+static void let_worker_finish(int fd, size_t len)
+{
+	static char buf[16 << 10];
+	uint64_t deadline = now_ns() + NSEC_PER_SEC;
+
+	while (len <= sizeof(buf) && now_ns() < deadline &&
+	       recv(fd, buf, len, MSG_PEEK | MSG_DONTWAIT) < (ssize_t)len)
+		usleep(200);
+}
+
 static bool check_complete(struct stream *s)
 {
 	while (s->arrived < s->nr_records) {
@@ -185,6 +199,8 @@ static bool check_complete(struct stream *s)
 			len += s->records[i].len;
 		snprintf(what, sizeof(what), "records %u to %u, %zu bytes", first, first + n - 1,
 			 len);
+		if (verdict == GO && s->t->target == s->t->out.mapped)
+			let_worker_finish(s->t->target, len);
 		if (verdict != DROP &&
 		    !check_stream(outlet(s->t, verdict), s->bytes + start, len, what))
 			return false;
