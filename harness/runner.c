@@ -6,9 +6,9 @@
  *
  * RUNNING ends with the death of the child. In DRAINING its sockets have to go, since the next
  * subtest of its worker lives in the same namespace. SETTLING is for the BPF objects, which the
- *kernel frees only a while later; its worker takes the next subtest meanwhile. A splat in the
- *kernel's log that more than one job can have caused makes all of them SUSPECT: they run again
- *later, each on its own.
+ * kernel frees only a while later; its worker takes the next subtest meanwhile. A splat in the log
+ * of the kernel that more than one job can have caused makes all of them SUSPECT: they run again
+ * later, each on its own (harness/suspects.c).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -25,14 +25,13 @@
 #include <unistd.h>
 
 #include "harness/delivery.h"
-#include "harness/job.h"
 #include "harness/known.h"
 #include "harness/latency.h"
 #include "harness/netns.h"
 #include "harness/probe.h"
 #include "harness/runner.h"
+#include "harness/slots.h"
 #include "harness/splat.h"
-#include "harness/trace.h"
 #include "network_helpers.h"
 
 #define SLOW_AFTER_S	  10
@@ -40,43 +39,6 @@
 #define SETTLE_TIMEOUT_NS (20 * NSEC_PER_SEC)
 #define SETTLE_LOOK_MS	  5
 #define IMPATIENT_NS	  (1 * NSEC_PER_SEC)
-
-enum job_state { WAITING, RUNNING, DRAINING, SETTLING, ENDING, SUSPECT, DONE };
-
-struct slot {
-	struct job job;
-	enum job_state state;
-	struct result result;	/* DONE */
-	struct trace *trace;	/* of this run; NULL: it is not traced */
-	struct result untraced; /* of the first run, while the second one is traced */
-	char *splat;	  /* SUSPECT: what the kernel said; on its own, it has to say it again */
-	uint64_t kill_ns; /* when it was killed; 0: it was not */
-};
-
-struct worker {
-	int netns_fd; /* of its subtest */
-	int32_t netns_id;
-	struct slot *slot; /* NULL: idle */
-};
-
-struct runner {
-	struct run_info *info;
-	struct plan *plan;
-	const struct options *options;
-	struct slot *slots; /* one for each selected item, in the order of the plan */
-	unsigned int nr_slots;
-	unsigned int nr_workers;
-	unsigned int reported; /* slots before this one have been reported */
-	struct worker *workers;
-	int signal_fd;
-	int kmsg_fd;
-	int netns_watch_fd;
-	int32_t last_netns_id;
-	bool alone;	     /* one job at a time, through all of its states */
-	bool stop;	     /* start nothing more */
-	unsigned int traced; /* second runs so far */
-	bool leaks;	     /* something was left behind for good */
-};
 
 /* Started, and not judged yet. */
 static bool is_unjudged(const struct slot *slot)
@@ -86,12 +48,12 @@ static bool is_unjudged(const struct slot *slot)
 }
 
 /* The kernel may still be at work for it. */
-static bool is_active(const struct slot *slot)
+bool slot_is_active(const struct slot *slot)
 {
 	return slot->state == RUNNING || slot->state == DRAINING || slot->state == SETTLING;
 }
 
-static bool any(const struct runner *r, bool (*is)(const struct slot *slot))
+bool any_slot(const struct runner *r, bool (*is)(const struct slot *slot))
 {
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
 		if (is(&r->slots[i]))
@@ -102,7 +64,7 @@ static bool any(const struct runner *r, bool (*is)(const struct slot *slot))
 
 /* ---- Starting -------------------------------------------------------------------------------- */
 
-static struct result make_result(enum verdict verdict, const char *reason)
+struct result make_result(enum verdict verdict, const char *reason)
 {
 	return (struct result){ .verdict = verdict, .reason = strdup(reason) };
 }
@@ -266,7 +228,7 @@ static void start_jobs(struct runner *r)
 		struct slot *slot;
 
 		while (!r->workers[i].slot && (slot = next_waiting(r))) {
-			if (r->alone && any(r, is_active))
+			if (r->alone && any_slot(r, slot_is_active))
 				return;
 			start_job(r, &r->workers[i], slot);
 		}
@@ -396,46 +358,6 @@ static void finish(struct runner *r, struct slot *slot)
 		r->traced++;
 	}
 	job_free(&slot->job);
-}
-
-/* An empty line keeps apart what was read at different times. */
-static void add_splat(char **all, const char *splat)
-{
-	char *text = NULL;
-
-	if (asprintf(&text, "%s%s%s", *all ?: "", *all ? "\n" : "", splat) < 0)
-		return;
-	free(*all);
-	*all = text;
-}
-
-/* What the kernel has said since the last look, and who can have made it say that. */
-static void attribute_splat(struct runner *r, char *splat)
-{
-	bool foreign = splat_is_foreign(splat);
-	unsigned int nr = 0;
-
-	for (unsigned int i = 0; i < r->nr_slots; i++)
-		nr += !foreign && is_active(&r->slots[i]);
-	for (unsigned int i = 0; i < r->nr_slots && nr; i++) {
-		struct slot *slot = &r->slots[i];
-
-		if (!is_active(slot))
-			continue;
-		add_splat(nr == 1 ? &slot->job.kernel_log : &slot->splat, splat);
-	}
-	/* Nobody to blame, but not to be passed over either: the run fails. */
-	if (nr == 0)
-		add_splat(&r->info->kernel_log, splat);
-	free(splat);
-}
-
-static void look_at_kernel_log(struct runner *r)
-{
-	char *splat = splat_read(r->kmsg_fd);
-
-	if (splat)
-		attribute_splat(r, splat);
 }
 
 static void settle(struct runner *r, struct slot *slot)
@@ -582,7 +504,7 @@ static void handle_workers(struct runner *r)
 	}
 }
 
-static unsigned int weight(enum verdict verdict)
+unsigned int verdict_weight(enum verdict verdict)
 {
 	return verdict == VERDICT_FAIL ? 2 : verdict == VERDICT_XFAIL;
 }
@@ -596,7 +518,7 @@ static void report_slot(struct runner *r, unsigned int i)
 	item->runs++;
 	item->failed_runs += latest->verdict == VERDICT_FAIL;
 	if (item->result.verdict != VERDICT_FAIL &&
-	    weight(latest->verdict) >= weight(item->result.verdict)) {
+	    verdict_weight(latest->verdict) >= verdict_weight(item->result.verdict)) {
 		struct result older = item->result;
 
 		item->result = *latest;
@@ -613,7 +535,7 @@ static void report_slot(struct runner *r, unsigned int i)
 }
 
 /* In the order of the plan, whatever finishes first. */
-static void report_done(struct runner *r)
+void report_done(struct runner *r)
 {
 	while (r->reported < r->nr_slots && r->slots[r->reported].state == DONE) {
 		report_slot(r, r->reported);
@@ -646,7 +568,7 @@ static void run_waiting(struct runner *r)
 	while (!r->stop) {
 		start_jobs(r);
 		report_done(r);
-		if (r->stop || (!any(r, is_unjudged) && !next_waiting(r)))
+		if (r->stop || (!any_slot(r, is_unjudged) && !next_waiting(r)))
 			return;
 		show_progress(r);
 		wait_for_event(r);
@@ -654,11 +576,8 @@ static void run_waiting(struct runner *r)
 	}
 }
 
-/* Once more, with nothing beside it. A failure that does not come again has happened all the same. */
-static void rerun_alone(struct runner *r, struct slot *slot)
+void run_alone(struct runner *r, struct slot *slot)
 {
-	struct result first = slot->result;
-
 	slot->result = (struct result){};
 	slot->state = WAITING;
 	while (!r->stop && slot->state != DONE) {
@@ -667,120 +586,6 @@ static void rerun_alone(struct runner *r, struct slot *slot)
 		wait_for_event(r);
 		handle_workers(r);
 	}
-	if (weight(first.verdict) > weight(slot->result.verdict)) {
-		result_free(&slot->result);
-		slot->result = first;
-	} else {
-		result_free(&first);
-	}
-}
-
-static void convict(struct runner *r, struct slot *slot)
-{
-	free(slot->result.kernel_log);
-	slot->result.kernel_log = strdup(slot->splat);
-	slot->result.verdict = VERDICT_FAIL;
-	known_judge(r->info->expect, r->plan->order[slot - r->slots], &slot->result);
-	slot->state = DONE;
-}
-
-/* Whether a splat, that none of the suspects repeats, is known of them. */
-static bool is_known_of_suspects(struct runner *r, const char *splat)
-{
-	const struct plan_item *items[r->nr_slots];
-	unsigned int nr = 0;
-
-	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		if (r->slots[i].state == DONE && r->slots[i].splat)
-			items[nr++] = r->plan->order[i];
-	}
-	return known_splat(r->info->expect, items, nr, splat);
-}
-
-static void blame(struct runner *r, struct slot *slot)
-{
-	if (slot->result.verdict != VERDICT_FAIL) {
-		result_free(&slot->result);
-		slot->result = make_result(
-			VERDICT_FAIL,
-			"the kernel complained while this and other subtests ran; none of them repeats it on its own");
-	}
-	free(slot->result.kernel_log);
-	slot->result.kernel_log = strdup(slot->splat);
-	known_judge(r->info->expect, r->plan->order[slot - r->slots], &slot->result);
-}
-
-/*
- * A splat that none of them repeats is still a splat, so none of them is above suspicion, unless it
- * is known of some of them.
- */
-static void blame_all(struct runner *r)
-{
-	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		struct slot *slot = &r->slots[i];
-		const struct plan_item *item = r->plan->order[i];
-
-		if (slot->state != DONE || !slot->splat)
-			continue;
-		if (!is_known_of_suspects(r, slot->splat) ||
-		    (slot->result.verdict != VERDICT_XFAIL &&
-		     known_splat(r->info->expect, &item, 1, slot->splat)))
-			blame(r, slot);
-	}
-}
-
-/*
- * One that failed by itself as well is the likely cause, and has failed anyway: once is enough,
- * unless a draft is to say which of several it was. It is enough for a known failure, too, which
- * would be one with that splat.
- */
-static bool is_convicted(struct runner *r, const struct slot *slot, bool has_culprit)
-{
-	const struct plan_item *item = r->plan->order[slot - r->slots];
-
-	if (slot->result.verdict == VERDICT_FAIL)
-		return has_culprit || !r->options->draft_path;
-	return slot->result.verdict == VERDICT_XFAIL &&
-	       known_splat(r->info->expect, &item, 1, slot->splat);
-}
-
-static unsigned int count_failed_suspects(const struct runner *r)
-{
-	unsigned int nr = 0;
-
-	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		enum verdict verdict = r->slots[i].result.verdict;
-
-		nr += r->slots[i].state == SUSPECT &&
-		      (verdict == VERDICT_FAIL || verdict == VERDICT_XFAIL);
-	}
-	return nr;
-}
-
-/*
- * On their own, suspects either cause the splat again, or are not the one. A known failure that
- * does so only accounts for what is known of it.
- */
-static void rerun_suspects(struct runner *r)
-{
-	bool has_culprit = count_failed_suspects(r) == 1, found = false, any = false;
-
-	r->alone = true;
-	for (unsigned int i = 0; i < r->nr_slots && !r->stop; i++) {
-		if (r->slots[i].state != SUSPECT)
-			continue;
-		any = true;
-		if (is_convicted(r, &r->slots[i], has_culprit))
-			convict(r, &r->slots[i]);
-		else
-			rerun_alone(r, &r->slots[i]);
-		found |=
-			r->slots[i].result.verdict == VERDICT_FAIL && r->slots[i].result.kernel_log;
-	}
-	if (any && !found && !r->stop)
-		blame_all(r);
-	r->alone = false;
-	report_done(r);
 }
 
 static void kill_running(struct runner *r)

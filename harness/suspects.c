@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Splats, and who is to blame. One that comes while a single job is active is that job's. When it
+ * can be due to more than one, all of them are SUSPECT, and run again at the end of the round, each
+ * on its own.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/known.h"
+#include "harness/slots.h"
+#include "harness/splat.h"
+
+/* An empty line keeps apart what was read at different times. */
+static void add_splat(char **all, const char *splat)
+{
+	char *text = NULL;
+
+	if (asprintf(&text, "%s%s%s", *all ?: "", *all ? "\n" : "", splat) < 0)
+		return;
+	free(*all);
+	*all = text;
+}
+
+/* What the kernel has said since the last look, and who can have made it say that. */
+static void attribute_splat(struct runner *r, char *splat)
+{
+	bool foreign = splat_is_foreign(splat);
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < r->nr_slots; i++)
+		nr += !foreign && slot_is_active(&r->slots[i]);
+	for (unsigned int i = 0; i < r->nr_slots && nr; i++) {
+		struct slot *slot = &r->slots[i];
+
+		if (!slot_is_active(slot))
+			continue;
+		add_splat(nr == 1 ? &slot->job.kernel_log : &slot->splat, splat);
+	}
+	/* Nobody to blame, but not to be passed over either: the run fails. */
+	if (nr == 0)
+		add_splat(&r->info->kernel_log, splat);
+	free(splat);
+}
+
+void look_at_kernel_log(struct runner *r)
+{
+	char *splat = splat_read(r->kmsg_fd);
+
+	if (splat)
+		attribute_splat(r, splat);
+}
+
+/* Once more, with nothing beside it. A failure that does not come again has happened all the same. */
+static void rerun_alone(struct runner *r, struct slot *slot)
+{
+	struct result first = slot->result;
+
+	run_alone(r, slot);
+	if (verdict_weight(first.verdict) > verdict_weight(slot->result.verdict)) {
+		result_free(&slot->result);
+		slot->result = first;
+	} else {
+		result_free(&first);
+	}
+}
+
+static void convict(struct runner *r, struct slot *slot)
+{
+	free(slot->result.kernel_log);
+	slot->result.kernel_log = strdup(slot->splat);
+	slot->result.verdict = VERDICT_FAIL;
+	known_judge(r->info->expect, r->plan->order[slot - r->slots], &slot->result);
+	slot->state = DONE;
+}
+
+/* Whether a splat, that none of the suspects repeats, is known of them. */
+static bool is_known_of_suspects(struct runner *r, const char *splat)
+{
+	const struct plan_item *items[r->nr_slots];
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		if (r->slots[i].state == DONE && r->slots[i].splat)
+			items[nr++] = r->plan->order[i];
+	}
+	return known_splat(r->info->expect, items, nr, splat);
+}
+
+static void blame(struct runner *r, struct slot *slot)
+{
+	if (slot->result.verdict != VERDICT_FAIL) {
+		result_free(&slot->result);
+		slot->result = make_result(
+			VERDICT_FAIL,
+			"the kernel complained while this and other subtests ran; none of them repeats it on its own");
+	}
+	free(slot->result.kernel_log);
+	slot->result.kernel_log = strdup(slot->splat);
+	known_judge(r->info->expect, r->plan->order[slot - r->slots], &slot->result);
+}
+
+/*
+ * A splat that none of them repeats is still a splat, so none of them is above suspicion, unless it
+ * is known of some of them.
+ */
+static void blame_all(struct runner *r)
+{
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		struct slot *slot = &r->slots[i];
+		const struct plan_item *item = r->plan->order[i];
+
+		if (slot->state != DONE || !slot->splat)
+			continue;
+		if (!is_known_of_suspects(r, slot->splat) ||
+		    (slot->result.verdict != VERDICT_XFAIL &&
+		     known_splat(r->info->expect, &item, 1, slot->splat)))
+			blame(r, slot);
+	}
+}
+
+/*
+ * One that failed by itself as well is the likely cause, and has failed anyway: once is enough,
+ * unless a draft is to say which of several it was. It is enough for a known failure, too, which
+ * would be one with that splat.
+ */
+static bool is_convicted(struct runner *r, const struct slot *slot, bool has_culprit)
+{
+	const struct plan_item *item = r->plan->order[slot - r->slots];
+
+	if (slot->result.verdict == VERDICT_FAIL)
+		return has_culprit || !r->options->draft_path;
+	return slot->result.verdict == VERDICT_XFAIL &&
+	       known_splat(r->info->expect, &item, 1, slot->splat);
+}
+
+static unsigned int count_failed_suspects(const struct runner *r)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		enum verdict verdict = r->slots[i].result.verdict;
+
+		nr += r->slots[i].state == SUSPECT &&
+		      (verdict == VERDICT_FAIL || verdict == VERDICT_XFAIL);
+	}
+	return nr;
+}
+
+/*
+ * On their own, suspects either cause the splat again, or are not the one. A known failure that
+ * does so only accounts for what is known of it.
+ */
+void rerun_suspects(struct runner *r)
+{
+	bool has_culprit = count_failed_suspects(r) == 1, found = false, any = false;
+
+	r->alone = true;
+	for (unsigned int i = 0; i < r->nr_slots && !r->stop; i++) {
+		if (r->slots[i].state != SUSPECT)
+			continue;
+		any = true;
+		if (is_convicted(r, &r->slots[i], has_culprit))
+			convict(r, &r->slots[i]);
+		else
+			rerun_alone(r, &r->slots[i]);
+		found |=
+			r->slots[i].result.verdict == VERDICT_FAIL && r->slots[i].result.kernel_log;
+	}
+	if (any && !found && !r->stop)
+		blame_all(r);
+	r->alone = false;
+	report_done(r);
+}
