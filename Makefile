@@ -69,7 +69,7 @@ $(OUT)/libeu.a: $(OUT)/compat/libeu.o
 
 # The tests of the harness itself: its functions, and its program with tests that misbehave.
 UNIT_OBJS := $(patsubst %,$(OUT)/%.o,tests/unit network_helpers \
-	$(addprefix harness/,delivery expect glob kmsg known latency lines plan splat splat_foreign \
+	$(addprefix harness/,delivery expect glob kmemleak kmsg known latency lines plan splat splat_foreign \
 	timeline_judge))
 CASE_OBJS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/cases/*.c))
 
@@ -136,7 +136,7 @@ check: deps
 	$(Q)tests/check.sh
 
 check-vm: deps arm64
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory all selftests
 	$(Q)tests/check.sh vm
 
 # What --help says, with a frame.

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,9 +30,10 @@ int splat_open(void)
 	return fd;
 }
 
-void splat_mark(const char *what, const char *test, const char *subtest)
+void splat_mark(const char *fmt, ...)
 {
-	char line[256];
+	char text[256], line[300];
+	va_list ap;
 	int fd, len;
 
 	if (!getenv("KMSG_MARKS"))
@@ -39,8 +41,11 @@ void splat_mark(const char *what, const char *test, const char *subtest)
 	fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
 	/* In one write(2), and not by dprintf(3): that seeks, which this file does not allow. */
-	len = snprintf(line, sizeof(line), "<5>test_progs: %s %s/%s\n", what, test, subtest);
+	len = snprintf(line, sizeof(line), "<5>test_progs: %s\n", text);
 	if (write(fd, line, len) < 0)
 		fprintf(stderr, "cannot write to /dev/kmsg: %s\n", strerror(errno));
 	close(fd);

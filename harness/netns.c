@@ -58,6 +58,25 @@ int netns_create(void)
 	return err ?: fd;
 }
 
+int netns_socket(int family, int type, int protocol)
+{
+	int home __auto_close = open_own_netns();
+	int netns __auto_close = netns_create();
+	int fd, err;
+
+	if (home < 0 || netns < 0)
+		return home < 0 ? home : netns;
+	err = netns_enter(netns);
+	if (err)
+		return err;
+	fd = socket(family, type | SOCK_CLOEXEC, protocol);
+	err = fd < 0 ? -errno : 0;
+	err = netns_enter(home) ?: err;
+	if (err)
+		close_fd(&fd);
+	return err ?: fd;
+}
+
 /* "TCP: inuse 3 orphan 0 ...", "UDP6: inuse 1": whether one of these is not zero. */
 static bool any_in_use(const char *path)
 {
@@ -134,24 +153,10 @@ int netns_count_sockets(int netns_fd, char *which, size_t size)
 
 /* ---- Namespaces that end --------------------------------------------------------------------- */
 
-/* The socket is in a namespace of its own, so that the ids are nobody else's business. */
+/* In a namespace of its own, so that the ids are nobody else's business. */
 int netns_watch_open(void)
 {
-	int home __auto_close = open_own_netns();
-	int hub __auto_close = netns_create();
-	int fd, err;
-
-	if (home < 0 || hub < 0)
-		return home < 0 ? home : hub;
-	err = netns_enter(hub);
-	if (err)
-		return err;
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	err = fd < 0 ? -errno : 0;
-	err = netns_enter(home) ?: err;
-	if (err)
-		close_fd(&fd);
-	return err ?: fd;
+	return netns_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 }
 
 struct attribute {

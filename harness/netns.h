@@ -13,6 +13,9 @@ int netns_create(void);
 /* Move the calling thread there: 0 or -errno. */
 int netns_enter(int netns_fd);
 
+/* A socket in a new network namespace, which ends with it: the descriptor, or -errno. */
+int netns_socket(int family, int type, int protocol);
+
 /*
  * How many sockets of TCP, UDP and AF_UNIX the namespace holds, or -errno. TIME_WAIT does not count:
  * that is no socket any more, but the memory of one. Of the first one found, `which` gets a line.

@@ -18,6 +18,7 @@ struct run_info {
 	const char *missing; /* required features that the kernel lacks, a line each; NULL: none */
 	char *kernel_log;    /* a splat that no subtest has caused; NULL: none */
 	bool interrupted;
+	bool revisable;	    /* a subtest that has passed may still turn out to have lost memory */
 	unsigned int round; /* of --repeat, from 1 */
 	uint64_t duration_ns;
 };

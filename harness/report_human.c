@@ -351,7 +351,7 @@ static void print_summary(const struct summary *sum)
 static void print_count(unsigned int n, const char *what)
 {
 	if (n)
-		printf("%u subtest%s %s.\n", n, n == 1 ? "" : "s", what);
+		fprintf(out, "%u subtest%s %s.\n", n, n == 1 ? "" : "s", what);
 }
 
 static void print_latency(void)

@@ -159,7 +159,7 @@ static void ktap_result(const struct run_info *info, const struct plan_item *ite
 	(void)item;
 	(void)result;
 	/* Which round is the last one is not known where only a failure ends it. */
-	if (out && info->options->repeat)
+	if (out && info->options->repeat && !info->revisable)
 		put_results(info->plan, info->options->repeat, false);
 }
 

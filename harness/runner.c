@@ -2,13 +2,15 @@
 /*
  * The scheduler. A job is one run of one subtest and goes through these states:
  *
- *	WAITING -> RUNNING -> DRAINING -> SETTLING -> DONE
+ *	WAITING -> RUNNING -> DRAINING -> SETTLING -> ENDING -> DONE
  *
- * RUNNING ends with the death of the child. In DRAINING its sockets have to go, since the next
- * subtest of its worker lives in the same namespace. SETTLING is for the BPF objects, which the
- * kernel frees only a while later; its worker takes the next subtest meanwhile. A splat in the log
- * of the kernel that more than one job can have caused makes all of them SUSPECT: they run again
- * later, each on its own (harness/suspects.c).
+ * RUNNING ends with the death of the child, DRAINING when its sockets are gone, SETTLING when its BPF
+ * objects are, which the kernel frees a while later, and ENDING when its network namespace is. The
+ * worker takes the next subtest after DRAINING. On its way to DONE a job may be
+ *
+ *	HELD	for a second, until the slab caches have been looked at (harness/leaks.c)
+ *	SUSPECT	until the end of the round, since it is one of several that may have caused a splat
+ *		in the kernel's log: they run again then, each on its own (harness/suspects.c)
  */
 #include <dirent.h>
 #include <errno.h>
@@ -189,7 +191,7 @@ static void start_job(struct runner *r, struct worker *worker, struct slot *slot
 
 	if (lacks_features(r, slot, item) || is_withheld(r, slot, item))
 		return;
-	splat_mark("start", item->test->name, item->subtest.name);
+	splat_mark("start %s/%s", item->test->name, item->subtest.name);
 	make_netns(r, worker);
 	if (is_to_be_traced(r, slot) && worker->netns_fd >= 0)
 		slot->trace = trace_begin(worker->netns_fd);
@@ -222,16 +224,18 @@ static struct slot *next_waiting(struct runner *r)
 
 static void start_jobs(struct runner *r)
 {
-	unsigned int workers = r->alone ? 1 : r->nr_workers;
+	bool last = !next_waiting(r);
 
-	for (unsigned int i = 0; i < workers && !r->stop; i++) {
+	if (window_is_due(r, last)) {
+		if (any_slot(r, is_unjudged))
+			return;
+		close_window(r, last);
+	}
+	for (unsigned int i = 0; i < r->nr_workers && !r->stop; i++) {
 		struct slot *slot;
 
-		while (!r->workers[i].slot && (slot = next_waiting(r))) {
-			if (r->alone && any_slot(r, slot_is_active))
-				return;
+		while (!r->workers[i].slot && (slot = next_waiting(r)))
 			start_job(r, &r->workers[i], slot);
-		}
 	}
 }
 
@@ -346,7 +350,7 @@ static void finish(struct runner *r, struct slot *slot)
 {
 	slot->job.left_objects = job_count_objects(&slot->job);
 	slot->result = job_judge(&slot->job);
-	splat_mark("end", slot->job.item->test->name, slot->job.item->subtest.name);
+	splat_mark("end %s/%s", slot->job.item->test->name, slot->job.item->subtest.name);
 	known_judge(r->info->expect, slot->job.item, &slot->result);
 	slot->state = DONE;
 	if (slot->trace || has_run_untraced(slot)) {
@@ -376,8 +380,12 @@ static void end(struct runner *r, struct slot *slot)
 	if (slot->job.keeps_netns && !has_settled_down(r, &slot->job))
 		return;
 	finish(r, slot);
-	if (slot->splat && !r->alone && slot->state == DONE)
+	if (r->alone || slot->state != DONE)
+		return;
+	if (slot->splat)
 		slot->state = SUSPECT;
+	else
+		hold(r, slot);
 }
 
 /* ---- Deadlines ------------------------------------------------------------------------------- */
@@ -510,6 +518,22 @@ unsigned int verdict_weight(enum verdict verdict)
 }
 
 /* Of several runs of a subtest the first failure stays, else a known one, else the latest counts. */
+static void tell_reporters(struct runner *r, const struct plan_item *item,
+			   const struct result *result)
+{
+	for (unsigned int k = 0; k < nr_reporters; k++) {
+		if (reporters[k]->result)
+			reporters[k]->result(r->info, item, result);
+	}
+}
+
+void report_revised(struct runner *r, unsigned int slot)
+{
+	const struct plan_item *item = r->plan->order[slot];
+
+	tell_reporters(r, item, &item->result);
+}
+
 static void report_slot(struct runner *r, unsigned int i)
 {
 	struct plan_item *item = r->plan->order[i];
@@ -525,23 +549,18 @@ static void report_slot(struct runner *r, unsigned int i)
 		*latest = older;
 		latest = &item->result;
 	}
-	for (unsigned int k = 0; k < nr_reporters; k++) {
-		if (reporters[k]->result)
-			reporters[k]->result(r->info, item, latest);
-	}
+	tell_reporters(r, item, latest);
 	if (latest->verdict == VERDICT_FAIL && r->options->until_fail)
-		r->stop = true;
+		r->stop = r->enough = true;
 	result_free(&r->slots[i].result);
 }
 
 /* In the order of the plan, whatever finishes first. */
 void report_done(struct runner *r)
 {
-	while (r->reported < r->nr_slots && r->slots[r->reported].state == DONE) {
+	while (!r->enough && r->reported < r->nr_slots && r->slots[r->reported].state == DONE) {
 		report_slot(r, r->reported);
 		r->reported++;
-		if (r->stop)
-			return;
 	}
 }
 
@@ -565,26 +584,42 @@ static void show_progress(struct runner *r)
 /* Run what is WAITING until it is DONE or SUSPECT. */
 static void run_waiting(struct runner *r)
 {
+	open_window(r);
 	while (!r->stop) {
 		start_jobs(r);
 		report_done(r);
 		if (r->stop || (!any_slot(r, is_unjudged) && !next_waiting(r)))
-			return;
+			break;
 		show_progress(r);
 		wait_for_event(r);
 		handle_workers(r);
 	}
+	end_window(r);
+	report_done(r);
 }
 
-void run_alone(struct runner *r, struct slot *slot)
+void rerun_alone(struct runner *r, struct slot *slot)
 {
+	struct result first = slot->result;
+
 	slot->result = (struct result){};
 	slot->state = WAITING;
+	r->alone = true;
 	while (!r->stop && slot->state != DONE) {
-		start_jobs(r);
+		if (slot->state == WAITING) {
+			start_job(r, &r->workers[0], slot);
+			continue;
+		}
 		show_progress(r);
 		wait_for_event(r);
 		handle_workers(r);
+	}
+	r->alone = false;
+	if (verdict_weight(first.verdict) > verdict_weight(slot->result.verdict)) {
+		result_free(&slot->result);
+		slot->result = first;
+	} else {
+		result_free(&first);
 	}
 }
 
@@ -656,8 +691,10 @@ static bool run_round(struct runner *r)
 		if (reporters[k]->round)
 			reporters[k]->round(r->info);
 	}
+	forget_lost_memory(r);
 	run_waiting(r);
 	rerun_suspects(r);
+	blame_for_lost_memory(r);
 	kill_running(r);
 	forgo_traces(r);
 	for (unsigned int i = 0; i < r->nr_workers; i++)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the runner knows while it runs: shared by harness/runner.c, which moves the jobs along, and
- * harness/suspects.c, which finds out whom to blame.
+ * by those that find out whom to blame, harness/suspects.c for what the kernel said and
+ * harness/leaks.c for what it has lost.
  */
 #ifndef SLOTS_H
 #define SLOTS_H
@@ -11,10 +12,11 @@
 
 #include "harness/job.h"
 #include "harness/report.h"
+#include "harness/slab.h"
 #include "harness/trace.h"
 
 /* See the head of harness/runner.c. */
-enum job_state { WAITING, RUNNING, DRAINING, SETTLING, ENDING, SUSPECT, DONE };
+enum job_state { WAITING, RUNNING, DRAINING, SETTLING, ENDING, HELD, SUSPECT, DONE };
 
 struct slot {
 	struct job job;
@@ -32,6 +34,17 @@ struct worker {
 	struct slot *slot; /* NULL: idle */
 };
 
+/* Subtests after which the slab caches are looked at, see the head of harness/leaks.c. */
+struct leak_window {
+	bool open;
+	bool failed; /* one of them has failed, and may leave behind whatever it likes */
+	struct slab_counts before;
+	uint64_t start_ns;
+	unsigned int nr_looks;
+	unsigned int nr_culprits; /* in this run */
+	unsigned int nr_vain;	  /* hunts in a row that found nobody */
+};
+
 struct runner {
 	struct run_info *info;
 	struct plan *plan;
@@ -47,8 +60,10 @@ struct runner {
 	int32_t last_netns_id;
 	bool alone;	     /* one job at a time, through all of its states */
 	bool stop;	     /* start nothing more */
+	bool enough;	     /* and report nothing more: --until-fail has its failure */
 	unsigned int traced; /* second runs so far */
 	bool leaks;	     /* something was left behind for good */
+	struct leak_window window;
 };
 
 /* ---- harness/runner.c ------------------------------------------------------------------------ */
@@ -64,18 +79,51 @@ struct result make_result(enum verdict verdict, const char *reason);
 /* Of several runs of a subtest, that with the highest weight counts. */
 unsigned int verdict_weight(enum verdict verdict);
 
-/* Run it with nothing beside it (r->alone), until it is DONE; slot->result is that of this run. */
-void run_alone(struct runner *r, struct slot *slot);
+/*
+ * Run it once more, with nothing beside it, until it is DONE. A failure that does not come again has
+ * happened all the same: the heavier result stays.
+ */
+void rerun_alone(struct runner *r, struct slot *slot);
 
 /* Report what is DONE, in the order of the plan, whatever finished first. */
 void report_done(struct runner *r);
+
+/* Once more, since a result has changed after it was reported. */
+void report_revised(struct runner *r, unsigned int slot);
 
 /* ---- harness/suspects.c ---------------------------------------------------------------------- */
 
 /* Read the kernel's log: a splat is the fault of those that are active. */
 void look_at_kernel_log(struct runner *r);
 
+/* To *all, which it replaces; an empty line keeps apart what was read at different times. */
+void add_text(char **all, const char *text);
+
 /* Find out which of several had the kernel complain, by running each SUSPECT on its own. */
 void rerun_suspects(struct runner *r);
+
+/* ---- harness/leaks.c ------------------------------------------------------------------------- */
+
+/* Begin a round: passed subtests are HELD from now on, if the slab caches can be looked at. */
+void open_window(struct runner *r);
+
+/* What became of a subtest that is DONE: it may be HELD until its window closes. */
+void hold(struct runner *r, struct slot *slot);
+
+/* Nothing is to be started, so that the machine comes to rest, and the window can be closed. */
+bool window_is_due(const struct runner *r, bool last);
+
+/*
+ * Look for leaks, with nothing active. Those that are HELD are DONE then, and a new window opens; but
+ * if there may be a leak, and this is not the last look, the window stays open for another second.
+ */
+void close_window(struct runner *r, bool last);
+
+/* The round ends, however it does: those that are HELD have passed. */
+void end_window(struct runner *r);
+
+/* kmemleak, before and after a round: a result that was reported may become a failure. */
+void forget_lost_memory(struct runner *r);
+void blame_for_lost_memory(struct runner *r);
 
 #endif /* SLOTS_H */

@@ -24,11 +24,11 @@ char *splat_read(int kmsg_fd);
 bool splat_all_known(const char *text, bool (*known)(const char *message, void *arg), void *arg);
 
 /*
- * Leave "test_progs: start NAME" (or end, for what) in the kernel's log, if KMSG_MARKS is in the
- * environment: a log that ends in a crash then tells what was running. Not by default, since other
- * people read that log.
+ * Leave "test_progs: start NAME" or the like in the kernel's log, if KMSG_MARKS is in the environment:
+ * a log that ends in a crash then tells what was running. Not by default, since other people read
+ * that log.
  */
-void splat_mark(const char *what, const char *test, const char *subtest);
+void splat_mark(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* harness/splat_foreign.c: what no subtest is to blame for. */
 

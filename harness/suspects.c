@@ -12,15 +12,14 @@
 #include "harness/slots.h"
 #include "harness/splat.h"
 
-/* An empty line keeps apart what was read at different times. */
-static void add_splat(char **all, const char *splat)
+void add_text(char **all, const char *text)
 {
-	char *text = NULL;
+	char *joined = NULL;
 
-	if (asprintf(&text, "%s%s%s", *all ?: "", *all ? "\n" : "", splat) < 0)
+	if (asprintf(&joined, "%s%s%s", *all ?: "", *all ? "\n" : "", text) < 0)
 		return;
 	free(*all);
-	*all = text;
+	*all = joined;
 }
 
 /* What the kernel has said since the last look, and who can have made it say that. */
@@ -36,11 +35,11 @@ static void attribute_splat(struct runner *r, char *splat)
 
 		if (!slot_is_active(slot))
 			continue;
-		add_splat(nr == 1 ? &slot->job.kernel_log : &slot->splat, splat);
+		add_text(nr == 1 ? &slot->job.kernel_log : &slot->splat, splat);
 	}
 	/* Nobody to blame, but not to be passed over either: the run fails. */
 	if (nr == 0)
-		add_splat(&r->info->kernel_log, splat);
+		add_text(&r->info->kernel_log, splat);
 	free(splat);
 }
 
@@ -50,20 +49,6 @@ void look_at_kernel_log(struct runner *r)
 
 	if (splat)
 		attribute_splat(r, splat);
-}
-
-/* Once more, with nothing beside it. A failure that does not come again has happened all the same. */
-static void rerun_alone(struct runner *r, struct slot *slot)
-{
-	struct result first = slot->result;
-
-	run_alone(r, slot);
-	if (verdict_weight(first.verdict) > verdict_weight(slot->result.verdict)) {
-		result_free(&slot->result);
-		slot->result = first;
-	} else {
-		result_free(&first);
-	}
 }
 
 static void convict(struct runner *r, struct slot *slot)
@@ -156,7 +141,6 @@ void rerun_suspects(struct runner *r)
 {
 	bool has_culprit = count_failed_suspects(r) == 1, found = false, any = false;
 
-	r->alone = true;
 	for (unsigned int i = 0; i < r->nr_slots && !r->stop; i++) {
 		if (r->slots[i].state != SUSPECT)
 			continue;
@@ -170,6 +154,5 @@ void rerun_suspects(struct runner *r)
 	}
 	if (any && !found && !r->stop)
 		blame_all(r);
-	r->alone = false;
 	report_done(r);
 }

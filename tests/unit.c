@@ -19,6 +19,7 @@
 #include <linux/bpf.h>
 
 #include "harness/expect.h"
+#include "harness/kmemleak.h"
 #include "harness/known.h"
 #include "harness/latency.h"
 #include "harness/plan.h"
@@ -1726,6 +1727,31 @@ static void test_timeline_describe(void)
 
 /* ---- Latency --------------------------------------------------------------------------------- */
 
+/* As 6.1 and 6.12 print them; a name may have whatever its owner likes. */
+static void test_kmemleak_next(void)
+{
+	static const char leaks[] =
+		"unreferenced object 0xffff888004d5f800 (size 1024):\n"
+		"  comm \"a, pid 7\", pid 812, jiffies 4294914345 (age 12.340s)\n"
+		"  backtrace:\n"
+		"    [<00000000d2c8d0f8>] sk_psock_init+0x3c/0x1b0\n"
+		"unreferenced object 0xffff8880051c2a40 (size 64):\n"
+		"  comm \"kworker/1:0\", pid 0, jiffies 4294914346\n";
+	struct lost_object object;
+	const char *text = leaks;
+
+	want(kmemleak_next(&text, &object), "the first");
+	want_eq("its thread", object.pid, 812);
+	want_eq("its time", (long long)object.jiffies, 4294914345);
+	want(strstr(object.text, "sk_psock_init") && !strstr(object.text, "kworker"), "its text");
+	free(object.text);
+	want(kmemleak_next(&text, &object), "the second");
+	want_eq("of an interrupt", object.pid, 0);
+	want_eq("its time", (long long)object.jiffies, 4294914346);
+	free(object.text);
+	want(!kmemleak_next(&text, &object), "no third");
+}
+
 static void test_percentile(void)
 {
 	uint64_t hundred[100];
@@ -1855,6 +1881,7 @@ static const struct {
 	{ "timeline_cut(): the delivery that failed", test_timeline_cut },
 	{ "timeline_conclude()", test_timeline_conclude },
 	{ "timeline_describe()", test_timeline_describe },
+	{ "kmemleak_next()", test_kmemleak_next },
 	{ "percentile()", test_percentile },
 	{ "latency_add_worker()", test_worker_delay },
 	{ "latency_add_worker() where the backlog is not shown", test_worker_delay_inlined },

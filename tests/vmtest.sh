@@ -157,10 +157,9 @@ vmtest_with_console() {
 	{ echo "VMTEST $nonce DONE 4"; echo "VMTEST $nonce END"; } >&$control'
 }
 
-# The same, at the time when init looks for leaks.
+# The same, at the time when test_progs looks for leaks.
 vmtest_with_leaks() {
-	# shellcheck disable=SC2016 # for the fake to expand
-	vmtest_with_console 'vmtest: $nonce looks for leaks' "$@"
+	vmtest_with_console 'test_progs: looks for leaks' "$@"
 }
 
 # Talks without an end: 60 MiB on the line named by $1, and in the middle of it $2.
@@ -279,6 +278,8 @@ test_output() {
 	row closed-output 0 PASS vmtest -- closed
 	row reader-gone 0 PASS reader_gone
 	row slow-reader 0 PASS slow_reader
+	row lost-memory 1 'loses:FAIL' loses_memory
+	row lost-memory-once 0 'loses_once:OK' loses_memory_once
 	row environment 0 '' environment_arrives
 	row arguments 0 '' arguments_arrive
 	row files 0 '' files_travel
@@ -297,6 +298,26 @@ reader_gone() {
 # For longer than the guest may be silent: it is not the guest that does nothing.
 slow_reader() {
 	vmtest --hang-timeout 2 -- flood | { sleep 6; wc -l; } | grep -qx 8001
+}
+
+# What the harness finds in the slab caches only tells where nobody else is at work.
+lose_memory() {
+	"$HERE/vmtest.sh" "${kernel[@]}" --bin "$HERE/.output/selftest_progs" -o "$dir/out" --no-xfail \
+		--env WASTE=lost -- "$@"
+}
+
+loses_memory() {
+	lose_memory -a waste/keeps_clean,waste/loses,waste/loses_once >"$dir/lost"
+	local status=$?
+
+	cat "$dir/lost"
+	grep -q 'keeps_clean:OK' "$dir/lost" && grep -q 'loses_once:OK' "$dir/lost" &&
+		grep -q 'leaks memory: .* slab cache kmalloc-1k' "$dir/lost" || return 99
+	return $status
+}
+
+loses_memory_once() {
+	lose_memory -a waste/loses_once
 }
 
 environment_arrives() {

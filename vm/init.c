@@ -57,7 +57,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#define LEAK_LINES 400 /* in the kernel's log */
+#define LEAKS "/sys/kernel/debug/kmemleak"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -104,24 +104,16 @@ __attribute__((format(printf, 1, 2))) static void control(const char *fmt, ...)
 }
 
 /* A kernel message; level 4 is printed on the console under loglevel=6. */
-__attribute__((format(printf, 1, 2))) static void kernel_message(const char *fmt, ...)
+static void kernel_log(const char *text)
 {
 	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
-	char line[512] = "<4>";
-	va_list ap;
+	char line[512];
 
 	if (fd < 0)
 		return;
-	va_start(ap, fmt);
-	vsnprintf(line + 3, sizeof(line) - 3, fmt, ap);
-	va_end(ap);
+	snprintf(line, sizeof(line), "<4>vmtest: %s %s\n", nonce, text);
 	write_all(fd, line, strlen(line));
 	close(fd);
-}
-
-static void kernel_log(const char *text)
-{
-	kernel_message("vmtest: %s %s\n", nonce, text);
 }
 
 /* With -no-reboot, QEMU exits when the guest restarts. */
@@ -656,63 +648,6 @@ static void send_files(void)
 		send_file(item[0], item[1]);
 }
 
-/* ---- Leaks ----------------------------------------------------------------------------------- */
-
-static const char leaks_path[] = "/sys/kernel/debug/kmemleak";
-
-/* False also where the kernel has no such detector, or has given it up. */
-static bool ask_for_leaks(const char *command)
-{
-	int fd = open(leaks_path, O_WRONLY | O_CLOEXEC);
-	bool done = fd >= 0 && write(fd, command, strlen(command)) > 0;
-
-	close(fd);
-	return done;
-}
-
-/* What is lost by now is no fault of the tests, and from now on we say when to look. */
-static bool watch_leaks(void)
-{
-	return ask_for_leaks("scan=off") && ask_for_leaks("scan") && ask_for_leaks("scan") &&
-	       ask_for_leaks("clear");
-}
-
-static void quote_leaks(char *text)
-{
-	int left = LEAK_LINES;
-	char *save, *line;
-
-	for (line = strtok_r(text, "\n", &save); line && left; line = strtok_r(NULL, "\n", &save))
-		left -= !!*line, kernel_message("%s\n", line);
-	if (line)
-		kernel_log("and more, in kmemleak.txt");
-}
-
-/*
- * An object counts from the age of five seconds. The first scan takes its checksum, and the second
- * suspects it if that is the same; who points to an object while it is looked for may be missed, so
- * there is a third, and only those that nobody points to then are leaks.
- */
-static void find_leaks(void)
-{
-	bool looked;
-
-	sleep(6);
-	kernel_log("looks for leaks");
-	looked = ask_for_leaks("scan") && ask_for_leaks("scan") && ask_for_leaks("scan");
-	if (looked) {
-		struct blob leaks = read_file(leaks_path);
-
-		if (leaks.len) {
-			send_blob("kmemleak.txt", &leaks);
-			quote_leaks(leaks.data);
-		}
-		free(leaks.data);
-	} else {
-		control("NOTE kmemleak has given up");
-	}
-}
-
 /* One record of /dev/kmsg, "level,number,microseconds,flags;text\n more", as dmesg(1) shows it. */
 static void append_record(struct blob *log, char *record)
 {
@@ -770,7 +705,6 @@ static void confirm(int status)
 
 int main(int argc, char **argv)
 {
-	bool leaks;
 	int status;
 
 	if (getpid() != 1)
@@ -782,15 +716,16 @@ int main(int argc, char **argv)
 	raise_limits();
 	bring_up_loopback();
 	serve_modules();
-	leaks = watch_leaks();
+	/* test_progs says when to look for leaks. */
+	write_text(LEAKS, "scan=off");
 	status = run_tests();
 	report_status(status);
-	if (leaks)
-		find_leaks();
 	send_files();
 	send_kernel_log();
-	if (status)
+	if (status) {
 		send_file("config.gz", "/proc/config.gz");
+		send_file("kmemleak.txt", LEAKS);
+	}
 	control("END");
 	tcdrain(control_fd);
 	confirm(status);

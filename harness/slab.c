@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "harness/netns.h"
+#include "harness/slab.h"
+#include "network_helpers.h"
+
+/*
+ * Caches whose numbers tell: nothing much happens in them while a machine is quiet. The smaller
+ * kmalloc caches are not among them, since all of the kernel uses those, nor is skbuff_head_cache,
+ * of which NAPI keeps up to 64 for each processor. struct sk_psock and struct sk_msg are of the size
+ * of kmalloc-1k.
+ */
+static const char *const names[] = {
+	"kmalloc-1k",
+	"kmalloc-2k",
+	"kmalloc-4k",
+	"kmalloc-8k",
+	"skbuff_fclone_cache",
+	"skbuff_small_head",
+	"sock_inode_cache",
+	"request_sock_TCP",
+	"request_sock_TCPv6",
+	"TCP",
+	"TCPv6",
+	"UDP",
+	"UDPv6",
+	"UNIX",
+	"UNIX-STREAM",
+	"AF_VSOCK",
+	"MPTCP",
+	"MPTCPv6",
+};
+
+_Static_assert(ARRAY_SIZE(names) <= ARRAY_SIZE(((struct slab_counts *)0)->objects),
+	       "room for each of the caches");
+
+static int flush_fd = -1; /* connected to itself */
+
+const char *slab_name(int cache)
+{
+	return names[cache];
+}
+
+static int open_attribute(int cache, const char *name, int flags)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/%s", names[cache], name);
+	return open(path, flags | O_CLOEXEC);
+}
+
+/* Slabs that belong to a processor count as if all of their objects were in use: take them back. */
+static bool shrink(int cache)
+{
+	int fd __auto_close = open_attribute(cache, "shrink", O_WRONLY);
+
+	return fd >= 0 && write(fd, "1", 1) == 1;
+}
+
+static long count(int cache)
+{
+	int fd __auto_close = open_attribute(cache, "objects", O_RDONLY);
+	char text[64] = "";
+
+	return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? atol(text) : -1;
+}
+
+/*
+ * An skb that one processor is done with, and another one has allocated, waits for that one to
+ * receive something.
+ */
+static void flush_processors(void)
+{
+	cpu_set_t all, one;
+	char byte = 0;
+
+	if (sched_getaffinity(0, sizeof(all), &all))
+		return;
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (sched_setaffinity(0, sizeof(one), &one) ||
+		    send(flush_fd, &byte, sizeof(byte), 0) < 0)
+			continue;
+		recv(flush_fd, &byte, sizeof(byte), MSG_DONTWAIT);
+	}
+	sched_setaffinity(0, sizeof(all), &all);
+}
+
+static int open_flush_socket(void)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = netns_socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (fd >= 0 && (bind(fd, (struct sockaddr *)&sin, sizeof(sin)) || connect_to(fd, fd)))
+		close_fd(&fd);
+	return fd;
+}
+
+bool slab_open(void)
+{
+	if (!shrink(0) || count(0) <= 0)
+		return false;
+	flush_fd = open_flush_socket();
+	return flush_fd >= 0;
+}
+
+void slab_close(void)
+{
+	close_fd(&flush_fd);
+}
+
+void slab_count(struct slab_counts *counts)
+{
+	flush_processors();
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		counts->objects[i] = shrink(i) ? count(i) : -1;
+}
+
+uint32_t slab_grown(const struct slab_counts *then, const struct slab_counts *now)
+{
+	uint32_t grown = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		grown |= (uint32_t)(now->objects[i] > then->objects[i]) << i;
+	return grown;
+}
