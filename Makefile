@@ -18,6 +18,8 @@ VERSION	:= 0.1
 ARCH	?= native
 ifeq ($(ARCH),arm64)
 OUT	:= .output/arm64
+MACHINE	:= aarch64
+ASM	:= /usr/aarch64-linux-gnu/include
 CC	:= aarch64-linux-gnu-gcc
 SYSROOT	:= $(or $(shell scripts/sysroot.sh arm64),$(error no libraries for arm64))
 LIBDIR	:= $(SYSROOT)/usr/lib/aarch64-linux-gnu
@@ -27,13 +29,15 @@ export PKG_CONFIG_LIBDIR := $(LIBDIR)/pkgconfig
 PROGRAMS := $(OUT)/test_progs $(OUT)/init
 else
 OUT	:= .output
+MACHINE	:= $(shell uname -m)
+ASM	:= /usr/include/$(MACHINE)-linux-gnu
 PROGRAMS = test_progs $(OUT)/init $(OUT)/vmwatch
 endif
 
 CLANG	?= clang
 BPFTOOL	?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
-# Where Debian keeps asm/, which clang does not look for when its target is BPF.
-TRIPLET	:= $(shell uname -m)-linux-gnu
+# What libbpf calls the machine, whose registers a kprobe sees.
+BPF_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(MACHINE)))
 
 CFLAGS	?= -O2 -g
 CFLAGS	+= -std=gnu11 -Wall -Wextra -Werror
@@ -42,7 +46,9 @@ CPPFLAGS += -D_GNU_SOURCE -I. -I$(OUT)
 # so that the addresses in a backtrace are those of the symbol table.
 LDFLAGS	+= -static
 LDLIBS	:= $(shell pkg-config --static --libs-only-l libbpf libelf zlib jansson) $(OUT)/libeu.a
-BPF_CFLAGS := -g -O2 -target bpf -Wall -Wextra -Werror -Iprogs -idirafter /usr/include/$(TRIPLET)
+# ASM is where asm/ is, which clang does not look for when its target is BPF.
+BPF_CFLAGS := -g -O2 -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -Wall -Wextra -Werror -Iprogs \
+	-idirafter $(ASM)
 
 SKELS	:= $(patsubst progs/%.bpf.c,$(OUT)/%.skel.h,$(wildcard progs/*.bpf.c))
 SRCS	:= test_progs.c network_helpers.c $(wildcard harness/*.c prog_tests/*.c)

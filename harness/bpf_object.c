@@ -9,6 +9,7 @@
 
 #include "harness/child.h"
 #include "harness/harness.h"
+#include "harness/timeline.h"
 #include "network_helpers.h"
 
 static void track_map(int fd)
@@ -59,6 +60,7 @@ int socket_map_update(int map_fd, uint32_t key, int fd, uint64_t flags)
 {
 	uint64_t value = fd;
 
+	timeline_know_socket(fd);
 	return bpf_map_update_elem(map_fd, &key, &value, flags) ? -errno : 0;
 }
 

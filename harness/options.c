@@ -11,6 +11,7 @@
 #include "harness/bench.h"
 #include "harness/options.h"
 #include "harness/probe.h"
+#include "harness/tracer.h"
 #include "network_helpers.h"
 
 #define DEFAULT_WATCHDOG_S 60
@@ -27,6 +28,7 @@ enum long_only {
 	OPT_EXPECT,
 	OPT_WRITE_EXPECT,
 	OPT_TRACE,
+	OPT_NO_BTF,
 	OPT_LATENCY,
 	OPT_BENCH,
 	OPT_BENCH_TIME,
@@ -80,6 +82,8 @@ static const struct argp_option option_table[] = {
 	{ "trace", OPT_TRACE, "N", OPTION_ARG_OPTIONAL,
 	  "Trace what happens to the data of every subtest; with N, only of those that fail, in a second run of the first N (8; 0: none)",
 	  3 },
+	{ "no-btf", OPT_NO_BTF, NULL, 0,
+	  "Trace as on a kernel without BTF: by kprobes, which show less", 3 },
 	{ "latency", OPT_LATENCY, NULL, 0,
 	  "Print how long readers waited for redirected data, and for the backlog worker: traced, which takes some microseconds itself",
 	  3 },
@@ -344,6 +348,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_TRACE:
 		o->trace = !arg;
 		o->trace_max = arg ? parse_uint("--trace", arg, 0, 1000000) : 0;
+		break;
+	case OPT_NO_BTF:
+		tracer_without_btf = true;
 		break;
 	case OPT_BENCH:
 		o->bench = true;

@@ -133,6 +133,18 @@ void timeline_name_socket(int fd, const char *name)
 	snprintf(page->names[i].name, sizeof(page->names[i].name), "%s", name);
 }
 
+void timeline_know_socket(int fd)
+{
+	uint64_t cookie = page ? cookie_of(fd) : 0;
+
+	for (unsigned int i = 0; cookie && i < TIMELINE_NAMES_MAX; i++) {
+		if (page->names[i].cookie == cookie)
+			return;
+	}
+	if (cookie)
+		timeline_name_socket(fd, "");
+}
+
 /* Pairs that nobody else names are told apart by the order in which they are made. */
 static void name_end(int fd, const char *end)
 {

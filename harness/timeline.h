@@ -43,6 +43,12 @@ void timeline_expect(int verdict, size_t len, int target, int reader);
 /* Call this socket so. The latest name counts. */
 void timeline_name_socket(int fd, const char *name);
 
+/*
+ * This socket takes part, even if nobody names it. Where the kernel has no BTF, nothing else tells
+ * whose it is.
+ */
+void timeline_know_socket(int fd);
+
 /* ---- What it means ----------------------------------------------------------------------------- */
 
 struct timeline {

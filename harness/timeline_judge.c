@@ -167,7 +167,7 @@ static const char *name_of(const struct timeline *t, uint64_t cookie, char *buf,
 	if (cookie)
 		snprintf(buf, size, "socket %llu", (unsigned long long)cookie);
 	for (unsigned int i = 0; i < t->nr_names; i++) {
-		if (t->names[i].cookie == cookie)
+		if (t->names[i].cookie == cookie && *t->names[i].name)
 			snprintf(buf, size, "%s", t->names[i].name);
 	}
 	return buf;
@@ -181,8 +181,10 @@ static void describe_verdict(const struct timeline *t, const struct timeline_eve
 	if (e->value != TL_REDIRECT)
 		snprintf(text, size, e->value == TL_PASS ? "pass" : "drop");
 	else
-		snprintf(text, size, "redirect to the %s of %s",
-			 e->more & BPF_F_INGRESS ? "ingress" : "egress",
+		snprintf(text, size, "redirect to %s%s",
+			 e->more & TL_ANY_DIRECTION ? ""
+			 : e->more & BPF_F_INGRESS  ? "the ingress of "
+						    : "the egress of ",
 			 name_of(t, e->target, name, sizeof(name)));
 }
 
@@ -247,15 +249,18 @@ static void describe_detail(const struct timeline *t, const struct timeline_even
 		break;
 	case TL_WORK_RUNS:
 	case TL_WORK_ENDS:
-		snprintf(text, size, "%lld on the backlog%s", (long long)e->value,
-			 e->more ? ", the pipe is broken" : "");
+		if (e->value != TL_UNKNOWN)
+			snprintf(text, size, "%lld on the backlog%s", (long long)e->value,
+				 e->more ? ", the pipe is broken" : "");
 		break;
 	case TL_QUEUED:
 		snprintf(text, size, "%lld bytes from offset %llu", (long long)e->value,
 			 (unsigned long long)e->more);
 		break;
 	case TL_DATA_READY:
-		snprintf(text, size, "%lld messages queued by sockmap", (long long)e->value);
+		if (e->value != TL_UNKNOWN)
+			snprintf(text, size, "%lld messages queued by sockmap",
+				 (long long)e->value);
 		break;
 	case TL_WAKING:
 		snprintf(text, size, "%.*s/%lld", TIMELINE_TEXT_MAX, e->text, (long long)e->value);
@@ -309,7 +314,7 @@ bool timeline_queues_work(const struct timeline *t, const struct timeline_event 
 {
 	if (t->unseen & 1ULL << TL_WORK_QUEUED)
 		return e->point == TL_VERDICT && e->value == TL_REDIRECT && e->target;
-	return e->point == TL_WORK_QUEUED;
+	return e->point == TL_WORK_QUEUED && e->target;
 }
 
 /* An skb on the backlog of a socket. */
@@ -419,7 +424,7 @@ static void note_verdict(struct trail *r, const struct timeline_event *e)
 		return;
 	if (e->target && e->target != due->sock)
 		r->wrong_target = e;
-	else if (e->target && due->target &&
+	else if (e->target && due->target && !(e->more & TL_ANY_DIRECTION) &&
 		 (due->target == due->sock) != !!(e->more & BPF_F_INGRESS))
 		r->wrong_direction = e;
 }
@@ -830,7 +835,7 @@ static bool judge_reader(const struct trail *r, struct words *w)
 		       say_end(r, w, NULL);
 	case RECV_LOST:
 		return say(w,
-			   r->data_ready && r->data_ready->value
+			   r->data_ready && r->data_ready->value > 0
 				   ? "queued at the reader, but not to be read"
 			   : r->any_kernel && !r->last
 				   ? "lost, and none of the functions that are watched has seen it"

@@ -2,19 +2,26 @@
 /*
  * Watches what the kernel does with the data of one network namespace, that of a traced subtest.
  *
- * Each program is optional: user space loads those whose function the kernel has, with the
- * parameters that are expected here. Of the kernel's structures only the fields that are read are
- * declared; what a kernel calls or places otherwise is relocated, or found missing, when it loads.
+ * Each program is optional: user space (harness/tracer.c) loads those whose function the kernel has,
+ * with the parameters that are expected here. Of the kernel's structures only the fields that are
+ * read are declared; what a kernel calls or places otherwise is relocated, or found missing, when it
+ * loads.
+ *
+ * A function of the kernel is watched by fentry or fexit, and where those cannot be attached, by
+ * kprobes. That needs no BTF of the kernel; where there is none, sockets are known by their address,
+ * and what only a field tells is left out: see "Without BTF".
  */
 #include <stdbool.h>
+#include <asm/ptrace.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include "timeline.h"
 
-/* BPF_PROG() takes parameters by their place, so those before the one that is read are named, too. */
+/* Parameters come by their place, so those before the one that is read are named, too; as words. */
 #pragma clang diagnostic ignored "-Wunused-parameter"
+#pragma clang diagnostic ignored "-Wint-conversion"
 
 #define KERNEL __attribute__((preserve_access_index))
 
@@ -73,6 +80,7 @@ struct sk_psock {
 struct sk_buff {
 	unsigned long _sk_redir;
 	char cb[48];
+	unsigned int len;
 } KERNEL;
 
 /* Where _sk_redir was before 5.12. */
@@ -119,13 +127,209 @@ struct {
 
 __u64 lost;
 
+/* ---- Two ways to get there --------------------------------------------------------------------- */
+
+#define PARAMETERS_MAX 5
+
+/*
+ * A program is written once, as a function of the parameters that it is given by name. With them it is
+ * called by NAME, which is for fentry or fexit, and by NAME_kprobe, for a kprobe or a kretprobe: either
+ * has them, and what the kernel's function returns, in an array of words.
+ */
+#define AT_ENTRY(name, function, args...)                                      \
+	static __always_inline int on_##name(unsigned long long *ctx, ##args); \
+	SEC("fentry/" function) int name(unsigned long long *ctx)              \
+	{                                                                      \
+		return on_##name(___bpf_ctx_cast(args));                       \
+	}                                                                      \
+	SEC("kprobe") int name##_kprobe(struct pt_regs *regs)                  \
+	{                                                                      \
+		unsigned long long ctx[PARAMETERS_MAX] = PARAMETERS(regs);     \
+                                                                               \
+		return on_##name(___bpf_ctx_cast(args));                       \
+	}                                                                      \
+	static __always_inline int on_##name(unsigned long long *ctx, ##args)
+
+/* The last parameter is what the function returns. */
+#define AT_EXIT(name, function, args...) AT_EXIT_WITH(name, function, ___bpf_narg(args) - 1, args)
+
+/* It returns nothing. */
+#define AT_EXIT_OF_VOID(name, function, args...) \
+	AT_EXIT_WITH(name, function, PARAMETERS_MAX + 1, args)
+
+#define AT_EXIT_WITH(name, function, place_of_return, args...)   \
+	AT_EXIT_BY_KPROBE(name, place_of_return, args)           \
+	SEC("fexit/" function) int name(unsigned long long *ctx) \
+	{                                                        \
+		return on_##name(___bpf_ctx_cast(args));         \
+	}                                                        \
+	static __always_inline int on_##name(unsigned long long *ctx, ##args)
+
+/* A kretprobe has no parameters: those that another kprobe, NAME_enter, has left for it. */
+#define AT_EXIT_BY_KPROBE(name, place_of_return, args...)                      \
+	static __always_inline int on_##name(unsigned long long *ctx, ##args); \
+	SEC("kprobe") int name##_enter(struct pt_regs *regs)                   \
+	{                                                                      \
+		return enter(regs, __LINE__);                                  \
+	}                                                                      \
+	SEC("kretprobe") int name##_kprobe(struct pt_regs *regs)               \
+	{                                                                      \
+		unsigned long long ctx[PARAMETERS_MAX + 2] = {};               \
+                                                                               \
+		if (!leave(__LINE__, ctx))                                     \
+			return 0;                                              \
+		ctx[place_of_return] = PT_REGS_RC(regs);                       \
+		return on_##name(___bpf_ctx_cast(args));                       \
+	}
+
+#define PARAMETERS(regs)                                                       \
+	{                                                                      \
+		PT_REGS_PARM1(regs), PT_REGS_PARM2(regs), PT_REGS_PARM3(regs), \
+			PT_REGS_PARM4(regs), PT_REGS_PARM5(regs)               \
+	}
+
+/* What runs: a function, by the line of its program, on a thread. */
+struct call {
+	__u64 thread;
+	__u64 line;
+};
+
+struct parameters {
+	unsigned long long words[PARAMETERS_MAX];
+};
+
+/* Functions that have been entered, and not left. A thread that dies in one never leaves it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct call);
+	__type(value, struct parameters);
+} calls SEC(".maps");
+
+static __always_inline int enter(struct pt_regs *regs, __u64 line)
+{
+	struct call call = { bpf_get_current_pid_tgid(), line };
+	struct parameters parameters = { PARAMETERS(regs) };
+
+	bpf_map_update_elem(&calls, &call, &parameters, BPF_ANY);
+	return 0;
+}
+
+static __always_inline bool leave(__u64 line, unsigned long long *words)
+{
+	struct call call = { bpf_get_current_pid_tgid(), line };
+	struct parameters *parameters = bpf_map_lookup_elem(&calls, &call);
+
+	if (!parameters)
+		return false;
+	for (int i = 0; i < PARAMETERS_MAX; i++)
+		words[i] = parameters->words[i];
+	bpf_map_delete_elem(&calls, &call);
+	return true;
+}
+
+/* ---- Without BTF ------------------------------------------------------------------------------- */
+
+/* Where work_struct has its function; so it does in every kernel. */
+#define WORK_FUNCTION 24
+
+/* Bytes of an skb between which it says where it is redirected to: behind its owner, and its time. */
+#define REDIRECTION_BEGIN 40
+#define REDIRECTION_END	  128
+
+#define PSOCK_MAX 2048
+
+/*
+ * The cookies of sockets, by address: from when the kernel hands one out, and user space asks for that
+ * of every socket that it makes or puts into a map, until the socket is destroyed. What is taken for
+ * the address of a socket is looked up here: if it is none, or nobody's business, it is not found.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 14);
+	__type(key, __u64);
+	__type(value, __u64);
+} cookies SEC(".maps");
+
+__u64 backlog_function; /* the address of sk_psock_backlog(), from user space */
+__u64 psock_work;	/* where sk_psock has its work; 0: not known yet */
+
+static __always_inline bool has_btf(void)
+{
+	return bpf_core_field_exists(struct sock, __sk_common.skc_cookie);
+}
+
+AT_EXIT_BY_KPROBE(learn_cookie, 1, struct sock *sk, __u64 cookie)
+static __always_inline int on_learn_cookie(unsigned long long *ctx, struct sock *sk, __u64 cookie)
+{
+	__u64 address = (unsigned long)sk;
+
+	bpf_map_update_elem(&cookies, &address, &cookie, BPF_ANY);
+	return 0;
+}
+
+/* Another socket may get its address. */
+SEC("kprobe")
+int BPF_KPROBE(forget_cookie_kprobe, struct sock *sk)
+{
+	__u64 address = (unsigned long)sk;
+
+	bpf_map_delete_elem(&cookies, &address);
+	return 0;
+}
+
+/* A new psock: where is the work that has sk_psock_backlog() for its function? */
+SEC("kretprobe")
+int BPF_KRETPROBE(learn_work_kprobe, void *psock)
+{
+	for (__u64 at = WORK_FUNCTION; at < PSOCK_MAX; at += sizeof(at)) {
+		__u64 word = 0;
+
+		if (psock_work || bpf_probe_read_kernel(&word, sizeof(word), psock + at))
+			break;
+		if (word == backlog_function)
+			psock_work = at - WORK_FUNCTION;
+	}
+	return 0;
+}
+
+static __always_inline __u64 known_cookie(__u64 address)
+{
+	__u64 *cookie = bpf_map_lookup_elem(&cookies, &address);
+
+	return cookie ? *cookie : 0;
+}
+
+/* The last one: data may have an owner that is a socket, and that comes before. */
+static __always_inline struct sock *search_redirection(struct sk_buff *skb, __u64 *flags)
+{
+	struct sock *found = NULL;
+
+	for (int at = REDIRECTION_BEGIN; at < REDIRECTION_END; at += sizeof(__u64)) {
+		__u64 word = 0;
+
+		bpf_probe_read_kernel(&word, sizeof(word), (void *)skb + at);
+		if (!known_cookie(word & ~REDIRECT_FLAGS))
+			continue;
+		found = (struct sock *)(unsigned long)(word & ~REDIRECT_FLAGS);
+		/* No flag: some kernels have it elsewhere. */
+		*flags = word & BPF_F_INGRESS ?: TL_ANY_DIRECTION;
+	}
+	return found;
+}
+
+/* ---- Events ------------------------------------------------------------------------------------ */
+
+/* 0: not known. */
 static __always_inline __u32 netns_of(struct sock *sk)
 {
-	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	return has_btf() ? BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) : 0;
 }
 
 static __always_inline __u64 cookie_of(struct sock *sk)
 {
+	if (!has_btf())
+		return known_cookie((unsigned long)sk);
 	return sk ? BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) : 0;
 }
 
@@ -134,13 +338,15 @@ static __always_inline bool is_traced(__u32 netns)
 	return bpf_map_lookup_elem(&traced, &netns);
 }
 
+static __always_inline bool is_watched(struct sock *sk)
+{
+	return has_btf() ? is_traced(netns_of(sk)) : cookie_of(sk) != 0;
+}
+
 static __always_inline struct timeline_event *begin(__u32 point, __u32 netns)
 {
-	struct timeline_event *e;
+	struct timeline_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
-	if (!is_traced(netns))
-		return NULL;
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
 		__sync_fetch_and_add(&lost, 1);
 		return NULL;
@@ -164,8 +370,11 @@ struct details {
 
 static __always_inline int record(__u32 point, struct sock *sk, struct details d)
 {
-	struct timeline_event *e = begin(point, netns_of(sk));
+	struct timeline_event *e;
 
+	if (!is_watched(sk))
+		return 0;
+	e = begin(point, netns_of(sk));
 	if (!e)
 		return 0;
 	e->sock = cookie_of(sk);
@@ -181,34 +390,35 @@ static __always_inline int record(__u32 point, struct sock *sk, struct details d
 
 /* ---- The verdict ------------------------------------------------------------------------------- */
 
-SEC("fentry/sk_psock_verdict_data_ready")
-int BPF_PROG(verdict_data_ready, struct sock *sk)
+AT_ENTRY(verdict_data_ready, "sk_psock_verdict_data_ready", struct sock *sk)
 {
 	return RECORD(TL_ARRIVED, sk);
 }
 
-SEC("fentry/sk_psock_strp_data_ready")
-int BPF_PROG(strp_data_ready, struct sock *sk)
+AT_ENTRY(strp_data_ready, "sk_psock_strp_data_ready", struct sock *sk)
 {
 	return RECORD(TL_ARRIVED, sk, .more = 1);
 }
 
 static __always_inline struct sock *redirected_to(struct sk_buff *skb, __u64 *flags)
 {
-	struct tcp_skb_cb *cb = (void *)skb + bpf_core_field_offset(skb->cb);
+	struct tcp_skb_cb *cb;
 	unsigned long word;
 
+	if (!has_btf())
+		return search_redirection(skb, flags);
 	if (bpf_core_field_exists(skb->_sk_redir)) {
 		word = BPF_CORE_READ(skb, _sk_redir);
 		*flags = word & BPF_F_INGRESS;
 		return (struct sock *)(word & ~REDIRECT_FLAGS);
 	}
+	cb = (void *)skb + bpf_core_field_offset(skb->cb);
 	*flags = BPF_CORE_READ(cb, bpf.flags) & BPF_F_INGRESS;
 	return BPF_CORE_READ(cb, bpf.sk_redir);
 }
 
-SEC("fentry/sk_psock_verdict_apply")
-int BPF_PROG(verdict_apply, struct sk_psock *psock, struct sk_buff *skb, int verdict)
+AT_ENTRY(verdict_apply, "sk_psock_verdict_apply", struct sk_psock *psock, struct sk_buff *skb,
+	 int verdict)
 {
 	__u64 flags = 0;
 	struct sock *target = verdict == TL_REDIRECT ? redirected_to(skb, &flags) : NULL;
@@ -217,37 +427,48 @@ int BPF_PROG(verdict_apply, struct sk_psock *psock, struct sk_buff *skb, int ver
 		      .value = verdict, .more = flags);
 }
 
-static __always_inline bool msg_goes_to_ingress(struct sk_psock *psock, struct sk_msg *msg)
+static __always_inline __u64 direction_of(struct sk_psock *psock, struct sk_msg *msg)
 {
+	if (!has_btf())
+		return TL_ANY_DIRECTION;
 	if (bpf_core_field_exists(psock->redir_ingress))
-		return BPF_CORE_READ(psock, redir_ingress);
+		return BPF_CORE_READ(psock, redir_ingress) ? BPF_F_INGRESS : 0;
 	return BPF_CORE_READ(msg, flags) & BPF_F_INGRESS;
 }
 
-SEC("fexit/sk_psock_msg_verdict")
-int BPF_PROG(msg_verdict, struct sock *sk, struct sk_psock *psock, struct sk_msg *msg, int ret)
+AT_EXIT(msg_verdict, "sk_psock_msg_verdict", struct sock *sk, struct sk_psock *psock,
+	struct sk_msg *msg, int ret)
 {
 	bool redirect = ret == TL_REDIRECT;
 
 	return RECORD(TL_MSG_VERDICT, sk,
 		      .target = redirect ? BPF_CORE_READ(psock, sk_redir) : NULL, .value = ret,
-		      .more = redirect && msg_goes_to_ingress(psock, msg));
+		      .more = redirect ? direction_of(psock, msg) : 0);
 }
 
 /* ---- The worker -------------------------------------------------------------------------------- */
 
-SEC("fentry/sk_psock_skb_redirect")
-int BPF_PROG(skb_redirect, struct sk_psock *from, struct sk_buff *skb)
+AT_ENTRY(skb_redirect, "sk_psock_skb_redirect", struct sk_psock *from, struct sk_buff *skb)
 {
-	__u64 flags;
+	__u64 flags = 0;
 	struct sock *target = redirected_to(skb, &flags);
 
 	return RECORD(TL_WORK_QUEUED, BPF_CORE_READ(from, sk), .target = target, .skb = skb,
 		      .more = flags);
 }
 
-SEC("fexit/sk_psock_skb_redirect")
-int BPF_PROG(skb_redirect_end, struct sk_psock *from, struct sk_buff *skb, int ret)
+/* Before 5.17: it is not told from where. */
+SEC("fentry/sk_psock_skb_redirect")
+int BPF_PROG(skb_redirect1, struct sk_buff *skb)
+{
+	__u64 flags = 0;
+	struct sock *target = redirected_to(skb, &flags);
+
+	return RECORD(TL_WORK_QUEUED, target, .target = target, .skb = skb, .more = flags);
+}
+
+AT_EXIT(skb_redirect_end, "sk_psock_skb_redirect", struct sk_psock *from, struct sk_buff *skb,
+	int ret)
 {
 	return ret ? RECORD(TL_REFUSED, BPF_CORE_READ(from, sk), .skb = skb, .value = ret) : 0;
 }
@@ -255,58 +476,72 @@ int BPF_PROG(skb_redirect_end, struct sk_psock *from, struct sk_buff *skb, int r
 /* The work is a delayed one since 6.3, which begins with the work. */
 static __always_inline struct sk_psock *psock_of_work(void *work)
 {
-	return work - bpf_core_field_offset(struct sk_psock, work);
+	return work - (has_btf() ? bpf_core_field_offset(struct sk_psock, work) : psock_work);
 }
 
 static __always_inline int backlog(__u32 point, void *work)
 {
 	struct sk_psock *psock = psock_of_work(work);
+	struct sock *sk = BPF_CORE_READ(psock, sk);
 
-	return RECORD(point, BPF_CORE_READ(psock, sk),
-		      .value = BPF_CORE_READ(psock, ingress_skb.qlen),
+	if (!has_btf())
+		return RECORD(point, sk, .value = TL_UNKNOWN);
+	return RECORD(point, sk, .value = BPF_CORE_READ(psock, ingress_skb.qlen),
 		      .more = !(BPF_CORE_READ(psock, state) & TX_ENABLED));
 }
 
-SEC("fentry/sk_psock_backlog")
-int BPF_PROG(backlog_begin, void *work)
+AT_ENTRY(backlog_begin, "sk_psock_backlog", void *work)
 {
 	return backlog(TL_WORK_RUNS, work);
 }
 
-SEC("fexit/sk_psock_backlog")
-int BPF_PROG(backlog_end, void *work)
+AT_EXIT_OF_VOID(backlog_end, "sk_psock_backlog", void *work)
 {
 	return backlog(TL_WORK_ENDS, work);
 }
 
-SEC("fentry/sk_psock_skb_ingress_enqueue")
-int BPF_PROG(ingress_enqueue, struct sk_buff *skb, __u32 off, __u32 len, struct sk_psock *psock,
-	     struct sock *sk)
+/* Some kernels pass less, and without BTF that shows only in what the parameters are. */
+AT_ENTRY(ingress_enqueue, "sk_psock_skb_ingress_enqueue", struct sk_buff *skb, __u32 off, __u32 len,
+	 struct sk_psock *psock, struct sock *sk)
 {
+	if (BPF_CORE_READ(psock, sk) != sk)
+		return 0;
 	return RECORD(TL_QUEUED, sk, .skb = skb, .value = len, .more = off);
 }
 
-SEC("fexit/skb_send_sock")
-int BPF_PROG(send_sock, struct sock *sk, struct sk_buff *skb, int offset, int len, int ret)
+/* Before 5.16: all of the skb. */
+SEC("fentry/sk_psock_skb_ingress_enqueue")
+int BPF_PROG(ingress_enqueue4, struct sk_buff *skb, struct sk_psock *psock, struct sock *sk)
+{
+	return RECORD(TL_QUEUED, sk, .skb = skb, .value = BPF_CORE_READ(skb, len));
+}
+
+AT_EXIT(send_sock, "skb_send_sock", struct sock *sk, struct sk_buff *skb, int offset, int len,
+	int ret)
 {
 	return RECORD(TL_SKB_SENT, sk, .skb = skb, .value = ret, .more = TL_PART(offset, len));
 }
 
-SEC("fexit/skb_send_sock_locked")
-int BPF_PROG(send_sock_locked, struct sock *sk, struct sk_buff *skb, int offset, int len, int ret)
+AT_EXIT(send_sock_locked, "skb_send_sock_locked", struct sock *sk, struct sk_buff *skb, int offset,
+	int len, int ret)
 {
 	return RECORD(TL_SKB_SENT, sk, .skb = skb, .value = ret, .more = TL_PART(offset, len));
 }
 
 /* ---- sk_msg ------------------------------------------------------------------------------------ */
 
-SEC("fentry/tcp_bpf_sendmsg_redir")
-int BPF_PROG(msg_redirect, struct sock *sk)
+AT_ENTRY(msg_redirect, "tcp_bpf_sendmsg_redir", struct sock *sk)
 {
 	return RECORD(TL_MSG_REDIRECT, sk);
 }
 
-/* Since 6.2; the parameter `ingress` is what came. */
+AT_EXIT(msg_redirect_end4, "tcp_bpf_sendmsg_redir", struct sock *sk, struct sk_msg *msg,
+	__u32 bytes, int flags, int ret)
+{
+	return ret < 0 ? RECORD(TL_MSG_REFUSED, sk, .value = ret) : 0;
+}
+
+/* Since 6.2; the parameter `ingress` is what came, which matters to fexit alone. */
 SEC("fexit/tcp_bpf_sendmsg_redir")
 int BPF_PROG(msg_redirect_end5, struct sock *sk, bool ingress, struct sk_msg *msg, __u32 bytes,
 	     int flags, int ret)
@@ -314,16 +549,8 @@ int BPF_PROG(msg_redirect_end5, struct sock *sk, bool ingress, struct sk_msg *ms
 	return ret < 0 ? RECORD(TL_MSG_REFUSED, sk, .value = ret) : 0;
 }
 
-SEC("fexit/tcp_bpf_sendmsg_redir")
-int BPF_PROG(msg_redirect_end4, struct sock *sk, struct sk_msg *msg, __u32 bytes, int flags,
-	     int ret)
-{
-	return ret < 0 ? RECORD(TL_MSG_REFUSED, sk, .value = ret) : 0;
-}
-
-SEC("fexit/tcp_bpf_push")
-int BPF_PROG(msg_push, struct sock *sk, struct sk_msg *msg, __u32 apply_bytes, int flags,
-	     bool uncharge, int ret)
+AT_EXIT(msg_push, "tcp_bpf_push", struct sock *sk, struct sk_msg *msg, __u32 apply_bytes, int flags,
+	bool uncharge, int ret)
 {
 	return RECORD(TL_MSG_PUSHED, sk, .value = ret);
 }
@@ -333,11 +560,15 @@ int BPF_PROG(msg_push, struct sock *sk, struct sk_msg *msg, __u32 apply_bytes, i
 /* Messages where a read of sk finds them; sk_user_data may be anyone's, psock->sk tells. */
 static __always_inline int count_queue(struct sock *sk)
 {
-	unsigned long word = (unsigned long)BPF_CORE_READ(sk, sk_user_data) & ~USER_DATA_FLAGS;
-	struct sk_psock *psock = (struct sk_psock *)word;
 	struct list_head *head, *next;
+	struct sk_psock *psock;
+	unsigned long word;
 	int n = 0;
 
+	if (!has_btf())
+		return TL_UNKNOWN;
+	word = (unsigned long)BPF_CORE_READ(sk, sk_user_data) & ~USER_DATA_FLAGS;
+	psock = (struct sk_psock *)word;
 	if (!psock || BPF_CORE_READ(psock, sk) != sk)
 		return 0;
 	head = (void *)psock + bpf_core_field_offset(psock->ingress_msg);
@@ -351,17 +582,15 @@ static __always_inline int count_queue(struct sock *sk)
 	return n;
 }
 
-SEC("fentry/sock_def_readable")
-int BPF_PROG(data_ready, struct sock *sk)
+AT_ENTRY(data_ready, "sock_def_readable", struct sock *sk)
 {
 	/* This one runs for every socket of the machine. */
-	if (!is_traced(netns_of(sk)))
+	if (!is_watched(sk))
 		return 0;
 	return RECORD(TL_DATA_READY, sk, .value = count_queue(sk));
 }
 
-SEC("fentry/sk_psock_write_space")
-int BPF_PROG(write_space, struct sock *sk)
+AT_ENTRY(write_space, "sk_psock_write_space", struct sock *sk)
 {
 	return RECORD(TL_WRITE_SPACE, sk);
 }
@@ -369,7 +598,8 @@ int BPF_PROG(write_space, struct sock *sk)
 SEC("tp_btf/sched_waking")
 int BPF_PROG(waking, struct task_struct *p)
 {
-	struct timeline_event *e = begin(TL_WAKING, BPF_CORE_READ(p, nsproxy, net_ns, ns.inum));
+	__u32 netns = BPF_CORE_READ(p, nsproxy, net_ns, ns.inum);
+	struct timeline_event *e = is_traced(netns) ? begin(TL_WAKING, netns) : NULL;
 
 	if (!e)
 		return 0;
@@ -380,8 +610,7 @@ int BPF_PROG(waking, struct task_struct *p)
 }
 
 #define POLL(name, id)                                                                       \
-	SEC("fexit/" #name)                                                                  \
-	int BPF_PROG(name, void *file, struct socket *sock, void *wait, __u32 ret)           \
+	AT_EXIT(name, #name, void *file, struct socket *sock, void *wait, __u32 ret)         \
 	{                                                                                    \
 		return RECORD(TL_POLLED, BPF_CORE_READ(sock, sk), .value = ret, .more = id); \
 	}
@@ -392,21 +621,20 @@ POLL(unix_poll, TL_UNIX_POLL)
 POLL(unix_dgram_poll, TL_UNIX_DGRAM_POLL)
 POLL(vsock_poll, TL_VSOCK_POLL)
 
-SEC("fexit/sk_msg_recvmsg")
-int BPF_PROG(taken, struct sock *sk, void *psock, void *msg, int len, int flags, int ret)
+AT_EXIT(taken, "sk_msg_recvmsg", struct sock *sk, void *psock, void *msg, int len, int flags,
+	int ret)
 {
 	return RECORD(TL_TAKEN, sk, .value = ret, .more = flags);
 }
 
-SEC("fexit/__sk_msg_recvmsg")
-int BPF_PROG(taken_from_queue, struct sock *sk, void *psock, void *msg, int len, int flags,
-	     void *from_self, int ret)
+AT_EXIT(taken_from_queue, "__sk_msg_recvmsg", struct sock *sk, void *psock, void *msg, int len,
+	int flags, void *from_self, int ret)
 {
 	return RECORD(TL_TAKEN, sk, .value = ret, .more = flags);
 }
 
-SEC("fexit/__tcp_bpf_recvmsg")
-int BPF_PROG(taken_by_tcp, struct sock *sk, void *psock, void *msg, int len, int flags, int ret)
+AT_EXIT(taken_by_tcp, "__tcp_bpf_recvmsg", struct sock *sk, void *psock, void *msg, int len,
+	int flags, int ret)
 {
 	return RECORD(TL_TAKEN, sk, .value = ret, .more = flags);
 }

@@ -19,8 +19,8 @@ enum timeline_point {
 	TL_MISPLACED, /* the data is at sock instead */
 	TL_FAILED,    /* a check failed */
 	/* The kernel. */
-	TL_ARRIVED,	 /* data_ready of a socket with a verdict program; more: has a parser */
-	TL_VERDICT,	 /* value: enum timeline_verdict; target: where to; more: BPF_F_INGRESS */
+	TL_ARRIVED, /* data_ready of a socket with a verdict program; more: has a parser */
+	TL_VERDICT, /* value: enum timeline_verdict; target: where to; more: BPF_F_INGRESS, ... */
 	TL_MSG_VERDICT,	 /* the same, of an sk_msg program */
 	TL_WORK_QUEUED,	 /* skb put on the backlog of the target */
 	TL_REFUSED,	 /* the target does not take the skb; value: -errno */
@@ -38,6 +38,10 @@ enum timeline_point {
 	TL_TAKEN,  /* read from sockmap's queue; value: length or -errno, more: flags of recv(2) */
 	TL_NR_POINTS,
 };
+
+/* Without the BTF of the kernel some of it is not known: a value, and a direction. */
+#define TL_UNKNOWN	 (-1)
+#define TL_ANY_DIRECTION (1ULL << 63)
 
 /* Where in an skb, and how many bytes. */
 #define TL_PART(offset, len) ((__u64)(__u32)(len) << 32 | (__u32)(offset))
@@ -58,7 +62,7 @@ struct timeline_event {
 	__s64 value;
 	__u64 more;
 	__u32 point;
-	__u32 netns; /* inode of the network namespace */
+	__u32 netns; /* inode of the network namespace; 0: not known */
 	__u32 tid;
 	__u32 cpu;
 	char comm[TIMELINE_TEXT_MAX]; /* the thread it happened on */
