@@ -99,6 +99,7 @@ check_all() {
 	check "builds with clang" check_clang
 	suite "unit tests" .output/unit
 	suite "the harness" tests/harness.sh
+	suite "timelines" tests/trace.sh
 	suite "reports" tests/report.sh
 	suite "the page for a browser" tests/html.sh
 	suite "sockmap tests on this kernel" natively
