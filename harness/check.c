@@ -35,21 +35,23 @@ static void print_line(const char *line)
 		dprintf(STDOUT_FILENO, "%s\n", line);
 }
 
-static bool report(const struct check_site *site, bool ok, const char *detail, const char *what,
-		   va_list ap)
+static bool report(const struct check_site *site, enum timeline_check about, bool ok,
+		   const char *detail, const char *what, va_list ap)
 {
-	char line[LINE_MAX_LEN], text[LINE_MAX_LEN / 2];
+	char line[LINE_MAX_LEN], text[LINE_MAX_LEN / 2], says[LINE_MAX_LEN - 128];
 
 	child_count_check(ok);
 	if (ok && child_verbosity() == 0)
 		return true;
 
 	vsnprintf(text, sizeof(text), what, ap);
-	snprintf(line, sizeof(line), "%s:%d: %s: %s%s%s%s%s", site->file, site->line,
-		 ok ? "ok" : "FAIL", scope, *scope ? ": " : "", text, *detail ? ": " : "", detail);
+	snprintf(says, sizeof(says), "%s%s%s%s%s", scope, *scope ? ": " : "", text,
+		 *detail ? ": " : "", detail);
+	snprintf(line, sizeof(line), "%s:%d: %s: %s", site->file, site->line, ok ? "ok" : "FAIL",
+		 says);
 	if (!ok) {
 		child_record_reason(line);
-		timeline_record(TL_FAILED, -1, 0, 0);
+		timeline_fail(about, says);
 	}
 	print_line(line);
 	return ok;
@@ -75,7 +77,7 @@ bool check_true(const struct check_site *site, bool ok, const char *what, ...)
 	if (!ok)
 		snprintf(detail, sizeof(detail), "%s does not hold", site->expr);
 	va_start(ap, what);
-	report(site, ok, detail, what, ap);
+	report(site, TL_CONDITION, ok, detail, what, ap);
 	va_end(ap);
 	return ok;
 }
@@ -89,9 +91,23 @@ bool check_eq(const struct check_site *site, long long got, long long want, cons
 		snprintf(detail, sizeof(detail), "%s is %s, want %lld", site->expr,
 			 describe_ret(got, name, sizeof(name)), want);
 	va_start(ap, what);
-	report(site, got == want, detail, what, ap);
+	report(site, got < 0 ? TL_CONDITION : TL_NUMBER, got == want, detail, what, ap);
 	va_end(ap);
 	return got == want;
+}
+
+bool check_le(const struct check_site *site, long long got, long long max, const char *what, ...)
+{
+	char detail[256] = "";
+	va_list ap;
+
+	if (got > max)
+		snprintf(detail, sizeof(detail), "%s is %lld, want at most %lld", site->expr, got,
+			 max);
+	va_start(ap, what);
+	report(site, TL_NUMBER, got <= max, detail, what, ap);
+	va_end(ap);
+	return got <= max;
 }
 
 bool check_ok(const struct check_site *site, long long ret, const char *what, ...)
@@ -103,7 +119,7 @@ bool check_ok(const struct check_site *site, long long ret, const char *what, ..
 		snprintf(detail, sizeof(detail), "%s is %s, want no error", site->expr,
 			 describe_ret(ret, name, sizeof(name)));
 	va_start(ap, what);
-	report(site, ret >= 0, detail, what, ap);
+	report(site, TL_CONDITION, ret >= 0, detail, what, ap);
 	va_end(ap);
 	return ret >= 0;
 }
@@ -117,7 +133,7 @@ bool check_err(const struct check_site *site, long long ret, int want, const cha
 		snprintf(detail, sizeof(detail), "%s is %s, want -%s", site->expr,
 			 describe_ret(ret, name, sizeof(name)), strerrorname_np(want));
 	va_start(ap, what);
-	report(site, ret == -want, detail, what, ap);
+	report(site, TL_CONDITION, ret == -want, detail, what, ap);
 	va_end(ap);
 	return ret == -want;
 }
@@ -154,7 +170,7 @@ bool check_bytes(const struct check_site *site, const void *got, ssize_t n, cons
 	else if (!ok)
 		describe_difference(got, n, want, len, detail, sizeof(detail));
 	va_start(ap, what);
-	report(site, ok, detail, what, ap);
+	report(site, TL_BYTES, ok, detail, what, ap);
 	va_end(ap);
 	return ok;
 }

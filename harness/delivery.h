@@ -12,7 +12,7 @@ struct delivery {
 	struct timeline_line *lines;
 	unsigned int nr_lines;
 	unsigned int left_out; /* lines that were too many, after the first half of those kept */
-	char conclusion[256];
+	char conclusion[512];
 	char *gaps; /* what the kernel does not show; "": nothing */
 };
 

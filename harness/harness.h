@@ -81,6 +81,7 @@ struct test {
  *
  *	CHECK(cond, what...)                    the condition holds
  *	CHECK_EQ(got, want, what...)            two integers are equal
+ *	CHECK_LE(got, max, what...)             an integer is at most this
  *	CHECK_OK(ret, what...)                  a -errno convention: ret is not negative
  *	CHECK_ERR(ret, EACCES, what...)         a -errno convention: ret is exactly -EACCES
  *	CHECK_BYTES(got, n, want, len, what...) n bytes at got are the len bytes at want
@@ -88,6 +89,8 @@ struct test {
 #define CHECK(cond, ...) check_true(CHECK_SITE(#cond), !!(cond), __VA_ARGS__)
 #define CHECK_EQ(got, want, ...) \
 	check_eq(CHECK_SITE(#got), (long long)(got), (long long)(want), __VA_ARGS__)
+#define CHECK_LE(got, max, ...) \
+	check_le(CHECK_SITE(#got), (long long)(got), (long long)(max), __VA_ARGS__)
 #define CHECK_OK(ret, ...)	  check_ok(CHECK_SITE(#ret), (long long)(ret), __VA_ARGS__)
 #define CHECK_ERR(ret, want, ...) check_err(CHECK_SITE(#ret), (long long)(ret), want, __VA_ARGS__)
 #define CHECK_BYTES(got, n, want, len, ...) \
@@ -104,6 +107,8 @@ struct check_site {
 bool check_true(const struct check_site *site, bool ok, const char *what, ...)
 	__attribute__((format(printf, 3, 4)));
 bool check_eq(const struct check_site *site, long long got, long long want, const char *what, ...)
+	__attribute__((format(printf, 4, 5)));
+bool check_le(const struct check_site *site, long long got, long long max, const char *what, ...)
 	__attribute__((format(printf, 4, 5)));
 bool check_ok(const struct check_site *site, long long ret, const char *what, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -58,6 +58,13 @@ void timeline_record(enum timeline_point point, int fd, int64_t value, uint64_t 
 	errno = err;
 }
 
+void timeline_fail(enum timeline_check about, const char *says)
+{
+	if (page && !*page->failure)
+		snprintf(page->failure, sizeof(page->failure), "%s", says);
+	timeline_record(TL_FAILED, -1, about, 0);
+}
+
 /*
  * The linker (--wrap) puts these in the place of the system calls' functions, in whatever file they
  * are called. So no test can send what its timeline does not show.

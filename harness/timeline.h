@@ -26,6 +26,7 @@ struct timeline_name {
 /* Shared with the runner, so that it outlives the subtest. The first events are kept. */
 struct timeline_page {
 	atomic_uint nr_events; /* may count beyond the array */
+	char failure[256];     /* what the first check that failed says; "": none has */
 	atomic_uint nr_names;
 	struct timeline_name names[TIMELINE_NAMES_MAX];
 	struct timeline_event events[TIMELINE_PAGE_MAX];
@@ -36,6 +37,9 @@ void timeline_start(struct timeline_page *page);
 
 /* fd: the socket that it is about, or -1. For value and more see enum timeline_point. */
 void timeline_record(enum timeline_point point, int fd, int64_t value, uint64_t more);
+
+/* A check failed, and says this. */
+void timeline_fail(enum timeline_check about, const char *says);
 
 /* A verdict is due about len bytes; target: the socket to redirect to, reader: who reads; or -1. */
 void timeline_expect(int verdict, size_t len, int target, int reader);
@@ -58,6 +62,7 @@ struct timeline {
 	unsigned int nr_names;
 	uint64_t unseen; /* bits of enum timeline_point: points that this kernel does not show */
 	uint64_t lost;	 /* events for which there was no room */
+	const char *failure; /* what the first check that failed says; NULL: not known */
 };
 
 /* One event in words. */

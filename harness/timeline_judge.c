@@ -599,6 +599,19 @@ static bool say_end(const struct trail *r, struct words *w, const struct timelin
 		   name_of(r->t, e->sock, name, sizeof(name)));
 }
 
+/* Where the data is not to blame, what is. */
+static bool say_failure(const struct trail *r, struct words *w)
+{
+	static const char *const about[] = {
+		[TL_CONDITION] = "what failed",
+		[TL_NUMBER] = "what failed is a number",
+		[TL_BYTES] = "what failed is the content",
+	};
+
+	return !r->failed || !r->t->failure || !*r->t->failure ||
+	       say(w, "; %s: %s", about[r->failed->value], r->t->failure);
+}
+
 static bool judge_send(const struct trail *r, struct words *w)
 {
 	if (!r->sent || r->sent->value >= 0 || (r->expect && r->expect->value != SK_PASS))
@@ -642,10 +655,16 @@ static bool judge_verdict(const struct trail *r, struct words *w)
 	return false;
 }
 
+/* The check that failed looked at a number: so it may be that nobody has tried to read yet. */
+static bool is_about_number(const struct trail *r)
+{
+	return r->failed && r->failed->value == TL_NUMBER;
+}
+
 /* Reading went wrong, or not enough was read. */
 static bool is_missing_data(const struct trail *r)
 {
-	return !r->read || r->read->value < 0;
+	return r->read ? r->read->value < 0 : !is_about_number(r);
 }
 
 static bool is_stuck(const struct trail *r)
@@ -747,6 +766,9 @@ static bool judge_queue(const struct trail *r, struct words *w)
 		return judge_excess(r, w);
 	if (!r->queued || !is_seen(r, r->queued->point) || r->queued_bytes == r->expected_bytes)
 		return false;
+	/* What is still to come is not lost. */
+	if (r->queued_bytes < r->expected_bytes && is_about_number(r) && !is_missing_data(r))
+		return false;
 	return say(w, "%llu bytes %s where %llu are due: %s", (unsigned long long)r->queued_bytes,
 		   r->queued->point == TL_QUEUED ? "queued" : "sent on",
 		   (unsigned long long)r->expected_bytes,
@@ -754,10 +776,13 @@ static bool judge_queue(const struct trail *r, struct words *w)
 	       say_end(r, w, r->queued);
 }
 
-/* What hangs may wait for the reader to go on, so it is asked about last. */
+/*
+ * What hangs may wait for the reader to go on, so it is asked about last; and it has all the time to do
+ * so while somebody looks at a number.
+ */
 static bool judge_hang(const struct trail *r, struct words *w)
 {
-	return !r->sent &&
+	return !r->sent && !is_about_number(r) &&
 	       say(w, "send() does not return%s",
 		   r->write_space ? ", though there was room: the sender is not woken" : "") &&
 	       say_end(r, w, r->write_space);
@@ -796,7 +821,8 @@ static bool judge_unread(const struct trail *r, struct words *w)
 		return false;
 	if (polled && polled->ns > ready->ns && !(polled->value & POLLIN))
 		return judge_unready(r, w);
-	return say(w, "queued at the reader, and not read yet") && say_end(r, w, ready);
+	return say(w, "queued at the reader, and not read yet") && say_end(r, w, ready) &&
+	       say_failure(r, w);
 }
 
 /* The read worked, and did not look where sockmap queues. */
@@ -850,12 +876,15 @@ static bool judge_reader(const struct trail *r, struct words *w)
 static bool judge_delivered(const struct trail *r, struct words *w)
 {
 	if (r->expect && r->expect->value != SK_PASS)
-		return say(w, "dropped by the verdict, as it has to be");
+		return say(w, "dropped by the verdict, as it has to be") && say_failure(r, w);
 	if (!r->read)
-		return say(w, "sent, and not read yet") && say_end(r, w, NULL);
+		return say(w,
+			   r->sent ? "sent, and not read yet" : "being sent, and not read yet") &&
+		       say_end(r, w, NULL) && say_failure(r, w);
 	return say(w, "delivered: the reader got data %.1f us after the send%s",
 		   (double)(r->read->ns - time_of_send(r->t)) / 1000,
-		   r->failed ? ", and no step on the way shows a fault" : "");
+		   r->failed ? ", and no step on the way shows a fault" : "") &&
+	       say_failure(r, w);
 }
 
 void timeline_conclude(const struct timeline *part, char *text, size_t size)

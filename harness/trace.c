@@ -150,6 +150,7 @@ const struct timeline *trace_timeline(struct trace *trace)
 
 	free(t->events);
 	t->nr_events = 0;
+	t->failure = trace->page->failure;
 	t->names = trace->page->names;
 	t->nr_names = at_most(atomic_load(&trace->page->nr_names), TIMELINE_NAMES_MAX);
 	t->events = calloc(own + theirs + 1, sizeof(*t->events));

@@ -155,8 +155,7 @@ static bool check_charge(const struct topology *t, uint32_t *most)
 	uint32_t limit = meminfo(t->target, SK_MEMINFO_RCVBUF) + MOST_OF_AN_SKB;
 
 	*most = charged > *most ? charged : *most;
-	return CHECK(charged <= limit, "%u bytes charged to a receive buffer that takes %u",
-		     charged, limit);
+	return CHECK_LE(charged, limit, "bytes charged to the receive buffer");
 }
 
 static bool is_full(const struct topology *t)

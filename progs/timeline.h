@@ -17,7 +17,7 @@ enum timeline_point {
 	TL_WOKEN,     /* it is back from its sleep */
 	TL_READ,      /* it is through; value: length or -errno, more: enum recv_fate */
 	TL_MISPLACED, /* the data is at sock instead */
-	TL_FAILED,    /* a check failed */
+	TL_FAILED,    /* a check failed; value: enum timeline_check */
 	/* The kernel. */
 	TL_ARRIVED, /* data_ready of a socket with a verdict program; more: has a parser */
 	TL_VERDICT, /* value: enum timeline_verdict; target: where to; more: BPF_F_INGRESS, ... */
@@ -50,6 +50,9 @@ enum timeline_point {
 
 /* What the kernel makes of the verdict of a program: enum __sk_action. */
 enum timeline_verdict { TL_DROP, TL_PASS, TL_REDIRECT };
+
+/* What a check is about. */
+enum timeline_check { TL_CONDITION, TL_NUMBER, TL_BYTES };
 
 enum timeline_poll { TL_TCP_POLL, TL_UDP_POLL, TL_UNIX_POLL, TL_UNIX_DGRAM_POLL, TL_VSOCK_POLL };
 
