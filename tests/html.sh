@@ -239,6 +239,22 @@ latency() {
 	PYTHON
 }
 
+# On a telephone nothing is to be found outside of the window, also when a subtest is open.
+narrow() {
+	local hash
+
+	make_page
+	cat >"$dir/width.js" <<-'JS'
+	const page = document.documentElement;
+	page.dataset.outside = page.scrollWidth - page.clientWidth;
+	JS
+	sed "/^follow();$/r $dir/width.js" "$dir/page.html" >"$dir/narrow.html"
+	for hash in '' '#misbehave/fails_bytes' '#?view=matrix'; do
+		browse "$dir/narrow.html$hash" --window-size=400,900
+		want_text 'data-outside="0"' "$(grep -om 1 'data-outside="[0-9]*"' "$dir/dom")" "page.html$hash"
+	done
+}
+
 # What people do: a script in the page presses keys and clicks, and writes down what that has done.
 hands() {
 	make_page
@@ -325,6 +341,7 @@ if command -v chromium >/dev/null; then
 	t "browser: a link to a subtest" deep_link
 	t "browser: the redirect matrix" matrix
 	t "browser: latency" latency
+	t "browser: a narrow window" narrow
 	t "browser: keys, clicks and other filters" hands
 	t "browser: thousands of rows" many
 	t "browser: a broken page is seen" seen_broken
