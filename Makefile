@@ -31,7 +31,7 @@ else
 OUT	:= .output
 MACHINE	:= $(shell uname -m)
 ASM	:= /usr/include/$(MACHINE)-linux-gnu
-PROGRAMS = test_progs $(OUT)/init $(OUT)/vmwatch
+PROGRAMS = test_progs $(OUT)/init $(OUT)/mkinitramfs $(OUT)/vmwatch
 endif
 
 CLANG	?= clang
@@ -112,6 +112,10 @@ $(OUT)/init: $(OUT)/vm/init.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -lz -o $@
 
+$(OUT)/mkinitramfs: $(OUT)/vm/initramfs.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
+
 WATCH_OBJS := $(patsubst %,$(OUT)/%.o,$(addprefix vm/,watch qemu control hang verdict) \
 	$(addprefix harness/,expect glob lines splat))
 
@@ -164,7 +168,7 @@ INSTALL	:= install -D -t $(DESTDIR)
 
 # vmtest.sh finds the rest beside itself; the commands are links to both.
 install: all man
-	$(Q)$(INSTALL)$(LIBEXEC) test_progs vmtest.sh $(OUT)/init $(OUT)/vmwatch
+	$(Q)$(INSTALL)$(LIBEXEC) test_progs vmtest.sh $(addprefix $(OUT)/,init mkinitramfs vmwatch)
 	$(Q)$(INSTALL)$(LIBEXEC)/vm $(wildcard vm/*.sh)
 	$(Q)$(INSTALL)$(LIBEXEC)/vm -m 644 $(wildcard vm/splats.* vm/*.config)
 	$(Q)$(INSTALL)$(LIBEXEC)/vm/expect -m 644 $(wildcard vm/expect/*)

@@ -10,7 +10,7 @@
 #
 #   vm/common.sh     verdict classes, messages        vm/boot.sh     one kernel, from image to verdict
 #   vm/kernel.sh     what -k names                    vm/watch.c     one boot: QEMU and its serial lines
-#   vm/initramfs.sh  what the guest finds             vm/matrix.sh   several kernels
+#   vm/initramfs.*   what the guest finds             vm/matrix.sh   several kernels
 #   vm/machine.sh    QEMU's command line, KVM or not  vm/bisect.sh   what a verdict says about a commit
 #   vm/github.sh     what a job of GitHub shows
 #
@@ -18,8 +18,8 @@
 set -u -o pipefail
 
 readonly PROG=${0##*/}
-HERE=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")") || exit 7
-readonly HERE
+HERE=$(realpath -- "${BASH_SOURCE[0]}") || exit 7
+readonly HERE=${HERE%/*}
 
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || { echo "$PROG: bash 5.1 or newer is needed" >&2; exit 7; }
 # shellcheck source-path=SCRIPTDIR
@@ -47,7 +47,7 @@ expect_class='' match='' invert='' check_ends=()
 out='' page='' quiet='' verbose='' keep='' show_tests=1 in_matrix=''
 
 started=0 # in milliseconds
-child='' tmp='' scratch_dir='' restore=() verdict_cache='' known='' built_image=''
+child='' tmp='' scratch_dir='' restore=() verdict_cache='' known='' built_image='' initramfs_size=0
 
 usage() {
 	cat <<-USAGE
@@ -307,6 +307,7 @@ main() {
 	check_binary
 	find_input_files
 	find_output_files
+	[[ $mode == print-cmd ]] || build_programs
 	case $mode in
 	print-cmd) print_command ;;
 	bisect) bisect_step ;;

@@ -12,7 +12,7 @@ packages_for() {
 		echo gcc make pkg-config libc6-dev linux-libc-dev clang bpftool \
 			libbpf-dev libelf-dev zlib1g-dev libjansson-dev
 		;;
-	vm) echo qemu-system-x86 cpio kmod xz-utils zstd util-linux curl ;;
+	vm) echo qemu-system-x86 kmod xz-utils zstd util-linux curl ;;
 	kernel) echo gcc make flex bison bc libelf-dev libssl-dev dwarves ;;
 	arm64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm ;;
 	man) echo help2man ;;

@@ -90,7 +90,7 @@ check_format() {
 
 # The one way to see that it builds without warnings with both compilers.
 check_clang() {
-	make -s OUT=.output/clang CC=clang .output/clang/{test_progs,init,vmwatch}
+	make -s OUT=.output/clang CC=clang .output/clang/{test_progs,init,mkinitramfs,vmwatch}
 }
 
 check_all() {

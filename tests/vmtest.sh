@@ -26,6 +26,7 @@ prepare() {
 	echo "WARNING: CPU: 0 at x.c" >"$dir/allow"
 	printf '# a comment\n\nfine\n(\n' >"$dir/bad-allow"
 	echo "to and fro" >"$dir/a b/in"
+	echo "two of them" >"$dir/two"
 	ln -s "$(command -v bash)" "$dir/bin/bash"
 	for tool in dirname realpath od stat uname cat sha256sum grep sed head tr; do
 		ln -s "$(command -v $tool)" "$dir/bin/$tool"
@@ -281,6 +282,8 @@ test_output() {
 	row lost-memory 1 'loses:FAIL' loses_memory
 	row lost-memory-once 0 'loses_once:OK' loses_memory_once
 	row environment 0 '' environment_arrives
+	check initramfs-list grep -qE '^-rw[-r]{7} +11 etc/colour$' "$dir/out/initramfs.list"
+	row last-file-counts 0 'two of them' vmtest --add "$dir/a b/in:/x" --add "$dir/two:/x" -- show /x
 	row arguments 0 '' arguments_arrive
 	row files 0 '' files_travel
 	row reports 0 '' reports_travel
@@ -424,6 +427,8 @@ test_host() {
 	row interrupted 130 INTERRUPTED interrupt_it
 	check nothing-left nothing_left
 	check print-cmd print_command
+	check arm64-at-home prints_for_arm64 aarch64 'accel kvm|KVM is unusable here'
+	check arm64-abroad prints_for_arm64 x86_64 'accel tcg'
 }
 
 # A disk with room for the initramfs and not much more.
@@ -464,6 +469,16 @@ nothing_left() {
 
 print_command() {
 	vmtest --print-cmd | grep -q isa-serial
+}
+
+# What there is to see of an Image and of a static binary for arm64: KVM is worth a try at home.
+prints_for_arm64() {
+	{ head -c 56 /dev/zero; printf 'ARM\x64Linux version 1.2.3 '; } >"$dir/Image"
+	{ printf '\x7fELF'; head -c 14 /dev/zero; printf '\xb7'; head -c 45 /dev/zero; } >"$dir/arm64"
+	chmod +x "$dir/arm64"
+	fake_qemu 'exit 0'
+	HOSTTYPE=$1 QEMU=$dir/fake-qemu "$HERE/vmtest.sh" -k "$dir/Image" --arch arm64 --bin "$dir/arm64" \
+		--print-cmd 2>&1 | grep -qE -e "$2"
 }
 
 # ---- More than one boot --------------------------------------------------------------------------

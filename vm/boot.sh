@@ -122,20 +122,19 @@ watch_options() {
 boot_once() {
 	local watch
 
-	nonce=$(od -An -N8 -tx8 /dev/urandom)
-	nonce=${nonce//[^0-9a-f]/}
+	printf -v nonce '%08x%08x' "$SRANDOM" "$SRANDOM"
 	qemu_command
-	write_qemu_cmd
 	watch_options
 	[[ ! $gdb ]] || say "waiting for: gdb ${vmlinux:-VMLINUX} -ex 'target remote $out/gdb.sock'"
 	[[ ! -e $tmp/facts ]] || rm "$tmp/facts"
 	"$host_dir/vmwatch" "${watch[@]}" -- "${machine[@]}" "${ports[@]}" <&0 &
 	child=$!
+	write_qemu_cmd
 	wait "$child"
 	code=$?
 	child=''
 	read_facts "$tmp/facts"
-	! grep -qs 'PVH ELF Note' "$run/qemu.log" ||
+	[[ ! -s $run/qemu.log ]] || ! grep -q 'PVH ELF Note' "$run/qemu.log" ||
 		die UNTESTABLE "QEMU boots a vmlinux only with CONFIG_PVH; name the bzImage instead"
 	[[ ${fact[code]-} == "$code" ]] || die INFRA "vmwatch ended with status $code and no verdict"
 }

@@ -6,8 +6,14 @@
 # Where modinfo is, for users whose path has no room for it.
 PATH=$PATH:/usr/sbin:/sbin
 
-HOST_ARCH=$(uname -m)
-readonly HOST_ARCH
+# As -k and --arch have it, whatever uname(1) says.
+case $HOSTTYPE in
+aarch64) readonly HOST_ARCH=arm64 ;;
+*) readonly HOST_ARCH=$HOSTTYPE ;;
+esac
+
+cache_home=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
+readonly CACHE=${cache_home:-${TMPDIR:-/tmp}/cache-$UID}/sockmap-tests
 
 # Verdict classes, which are the exit codes; vm/watch.c has the same.
 readonly PASS=0 FAIL=1 USAGE=2 CRASH=3 HANG=4 SPLAT=5 BOOTFAIL=6 INFRA=7 UNTESTABLE=8
@@ -48,12 +54,6 @@ now_ms() {
 	local usec=${EPOCHREALTIME/[^0-9]/}
 
 	printf -v "$1" '%d' "${usec%???}"
-}
-
-cache_dir() {
-	local base=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
-
-	printf '%s\n' "${base:-${TMPDIR:-/tmp}/cache-$UID}/sockmap-tests"
 }
 
 # A name for contents: of the standard input.

@@ -30,7 +30,6 @@ has_tool() {
 
 check_tools() {
 	essential "${QEMU:-$qemu_default}" "$qemu_package" "the machine"
-	essential cpio cpio "the guest's files"
 	essential modinfo kmod "the kernel's modules"
 	optional xz xz-utils "packed modules of Debian's kernels"
 	optional zstd zstd "packed modules of Ubuntu's kernels"
@@ -52,7 +51,7 @@ check_tools() {
 check_programs() {
 	local file
 
-	for file in "$bin" "$out_dir/init" "$host_dir/vmwatch"; do
+	for file in "$bin" "$out_dir/init" "$host_dir/mkinitramfs" "$host_dir/vmwatch"; do
 		if [[ -x $file ]]; then
 			line ok "$file"
 		else
@@ -72,7 +71,7 @@ check_resources() {
 	else
 		line short "memory: $((kib / 1024)) MiB" "the guest gets ${mem:-512}; see --mem"
 	fi
-	for where in "${TMPDIR:-/tmp}" "$HERE" "$(dirname -- "$(cache_dir)")"; do
+	for where in "${TMPDIR:-/tmp}" "$HERE" "${CACHE%/*}"; do
 		[[ -d $where ]] || continue
 		kib=$(df -Pk "$where" | awk 'NR == 2 { print $4 }')
 		if ((kib >= 512 * 1024)); then

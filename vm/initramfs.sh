@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # variables are shared with vmtest.sh
 #
 # What the guest finds: init, the tests, their arguments and files, and modules. vm/init.c says how
-# the parts are laid out.
+# the parts are laid out, and vm/initramfs.c makes an archive of them.
 
 # What the kernel may ask for, where it has them as modules. The ciphers are those of TLS.
 readonly MODULES="tls vsock_loopback gcm ghash_generic ctr"
@@ -171,7 +171,7 @@ collect_list() {
 	for path in "${!collected[@]}"; do
 		name=results
 		[[ $path == "$results_path" ]] || name=file$((++i))
-		mkdir -p "$stage/${path%/*}"
+		contents+=("${path%/*}" '')
 		printf '%s\0%s\0' "$name" "$path"
 		collect_args+=(--collect "$name=${collected[$path]}")
 	done
@@ -248,19 +248,20 @@ add_aliases() {
 
 # A package's modules never change, so what was made of them is kept. A tree's do.
 stage_modules() {
-	local dir
+	local dir=$tmp/modules file
 
 	[[ $modules_dir && $module_mode == auto ]] || return 0
-	dir=$tmp/modules
 	if [[ ! $tree ]]; then
-		dir=$(cache_dir)/modules/$(modules_key)
+		dir=$CACHE/modules/$(modules_key)
 	fi
 	if [[ ! -d $dir ]]; then
 		mkdir -p "${dir%/*}" "$tmp/new-modules" || die INFRA "cannot write to ${dir%/*}"
 		collect_modules "$tmp/new-modules" || die INFRA "cannot unpack the modules in $modules_dir"
 		put_in_place "$tmp/new-modules" "$dir"
 	fi
-	ln -s "$dir"/* "$stage/modules"
+	for file in "$dir"/*; do
+		contents+=("modules/${file##*/}" "$file")
+	done
 }
 
 modules_key() {
@@ -284,66 +285,50 @@ put_in_place() {
 
 # ---- The archive ---------------------------------------------------------------------------------
 
-stage_input_files() {
-	local path
-
-	for path in "${!guest_files[@]}"; do
-		mkdir -p "$stage/${path%/*}"
-		ln -sfn "$(realpath -- "${guest_files[$path]}")" "$stage/$path"
-	done
-}
-
 # Static, since there is nothing else in the guest that it could need.
 stage_shell() {
-	local busybox applet
+	local busybox
 
 	if ! busybox=$(command -v busybox) || ! is_static_elf "$busybox"; then
 		die INFRA "--shell needs a static busybox: apt-get install busybox-static"
 	fi
-	mkdir -p "$stage/bin"
-	ln -s "$busybox" "$stage/bin/busybox"
-	for applet in $("$busybox" --list); do
-		ln -sf "$busybox" "$stage/bin/$applet"
-	done
-	printf '%s\0' /bin/sh -l >"$stage/shell"
+	printf '%s\0' /bin/busybox sh -c '/bin/busybox --install -s /bin; exec /bin/sh -l' >"$tmp/shell" ||
+		die INFRA "cannot write to $tmp"
+	contents+=(bin/busybox "$busybox" shell "$tmp/shell")
 }
 
-init_binary() {
-	local init=$out_dir/init
-
-	if [[ ! -x $init || $HERE/vm/init.c -nt $init ]]; then
-		make -s -C "$HERE" ${make_args[@]+"${make_args[@]}"} "${init#"$HERE/"}" >&2 ||
-			die INFRA "cannot build $init"
-	fi
-	printf '%s\n' "$init"
-}
-
-# Links instead of copies: cpio -L follows them.
+# Appends to contents a path of the guest and the file for it, or nothing for a directory. Of one path, the
+# last counts.
 stage_files() {
-	local init
+	local file
 
-	init=$(init_binary) || exit
-	mkdir -p "$stage"/{dev,proc,sys,tmp,run,modules} "$stage$GUEST_EXPECT" || die INFRA "cannot write to $tmp"
-	ln -s "$init" "$stage/init"
-	ln -s "$(realpath -- "$bin")" "$stage/test_progs"
-	ln -s "$HERE"/vm/expect/* "$stage$GUEST_EXPECT"
-	stage_input_files
-	guest_arguments >"$stage/args" || die INFRA "cannot write to $tmp"
-	collect_list >"$stage/collect" || die INFRA "cannot write to $tmp"
-	((${#guest_env[@]} == 0)) || printf '%s\0' "${guest_env[@]}" >"$stage/env"
+	contents=(init "$out_dir/init" test_progs "$bin")
+	for file in dev proc sys tmp run modules "$GUEST_EXPECT"; do
+		contents+=("$file" '')
+	done
+	for file in "$HERE"/vm/expect/*; do
+		contents+=("$GUEST_EXPECT/${file##*/}" "$file")
+	done
+	for file in "${!guest_files[@]}"; do
+		contents+=("$file" "${guest_files[$file]}")
+	done
+	guest_arguments >"$tmp/args" || die INFRA "cannot write to $tmp"
+	collect_list >"$tmp/collect" || die INFRA "cannot write to $tmp"
+	contents+=(args "$tmp/args" collect "$tmp/collect")
+	if ((${#guest_env[@]})); then
+		printf '%s\0' "${guest_env[@]}" >"$tmp/env" || die INFRA "cannot write to $tmp"
+		contents+=(env "$tmp/env")
+	fi
 	[[ ! $shell ]] || stage_shell
 	stage_modules
 }
 
+# Sets initramfs_size.
 build_initramfs() {
-	local stage=$tmp/stage
+	local -a contents
 
-	need cpio cpio
 	stage_files
-	(cd "$stage" && find . -mindepth 1 -print0 | LC_ALL=C sort -z |
-		cpio -o -0 -L -H newc -R 0:0 --quiet) >"$out/initramfs.cpio" ||
+	initramfs_size=$("$host_dir/mkinitramfs" "$out/initramfs.cpio" "$out/initramfs.list" "${contents[@]}") ||
 		die INFRA "cannot write $out/initramfs.cpio"
-	(cd "$stage" && find -L . -mindepth 1 -printf '%M %10s %P\n' | LC_ALL=C sort -k 3) \
-		>"$out/initramfs.list"
 	[[ ! $keep ]] || say "scratch directory: $tmp"
 }

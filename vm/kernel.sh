@@ -43,11 +43,16 @@ use_installed() {
 	use_image "/boot/vmlinuz-$1"
 }
 
+# What was fetched before is in the cache, and needs no script to find it.
 fetch_kernel() {
-	local dir
+	local dir=$CACHE/kernels$kernels_dir/by-pattern/$1
 
-	dir=$("$HERE/vm/fetch-kernel.sh" --arch "$deb_arch" "$1") ||
-		die INFRA "no kernel for \"$1\"; name a file with -k"
+	if [[ $1 && -d $dir ]]; then
+		dir=$(cd -P "$dir" && pwd)
+	else
+		dir=$("$HERE/vm/fetch-kernel.sh" --arch "$deb_arch" "$1") ||
+			die INFRA "no kernel for \"$1\"; name a file with -k"
+	fi
 	use_directory "$dir"
 }
 
@@ -61,7 +66,7 @@ use_packages() {
 		[[ -f $deb && -r $deb ]] || die USAGE "$deb: no such file"
 	done
 	need dpkg-deb dpkg
-	dir=$(cache_dir)/debs/$(cat -- "${debs[@]}" | digest)
+	dir=$CACHE/debs/$(cat -- "${debs[@]}" | digest)
 	if [[ ! -d $dir ]]; then
 		mkdir -p "${dir%/*}" || die INFRA "cannot write to ${dir%/*}"
 		scratch_dir=$(mktemp -d "$dir.XXXXXX") || die INFRA "cannot write to ${dir%/*}"

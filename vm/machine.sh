@@ -16,12 +16,12 @@ fi
 use_arch() {
 	case $1 in
 	x86_64 | amd64)
-		arch=x86_64 deb_arch=amd64 elf_machine=62 tree_image=arch/x86/boot/bzImage
+		arch=x86_64 deb_arch=amd64 kernels_dir='' elf_machine=62 tree_image=arch/x86/boot/bzImage
 		qemu_default=qemu-system-x86_64 qemu_package=qemu-system-x86
 		out_dir=$host_dir make_args=() make_hint=make bin_default=$HERE/test_progs
 		;;
 	arm64 | aarch64)
-		arch=arm64 deb_arch=arm64 elf_machine=183 tree_image=arch/arm64/boot/Image
+		arch=arm64 deb_arch=arm64 kernels_dir=/arm64 elf_machine=183 tree_image=arch/arm64/boot/Image
 		qemu_default=qemu-system-aarch64 qemu_package=qemu-system-arm
 		out_dir=$host_dir/arm64 make_args=(ARCH=arm64) make_hint="make ARCH=arm64"
 		bin_default=$out_dir/test_progs
@@ -35,15 +35,31 @@ find_qemu() {
 		die INFRA "${QEMU:-$qemu_default} is missing: apt-get install $qemu_package"
 }
 
+# What this side, and the guest's, has of compiled programs besides the tests.
+build_programs() {
+	local program
+
+	build_program "$out_dir/init" "${make_args[@]}"
+	for program in mkinitramfs vmwatch; do
+		build_program "$host_dir/$program"
+	done
+}
+
+# build_program FILE [MAKE'S ARGUMENT...]
+build_program() {
+	[[ ! -x $1 ]] || return 0
+	make -s -C "$HERE" "${@:2}" "${1#"$HERE/"}" >&2 || die INFRA "cannot build $1"
+}
+
 # ---- Accelerator -------------------------------------------------------------------------------
 
 # What was proven holds until the machine boots anew or QEMU changes; its size and date tell that
 # twenty times faster than --version.
-accel_cache_file() {
+set_accel_cache() {
 	local boot
 
-	boot=$(</proc/sys/kernel/random/boot_id)
-	printf '%s\n' "$(cache_dir)/accel/$boot-$(stat -L -c %s-%Y "$QEMU")"
+	read -r boot </proc/sys/kernel/random/boot_id
+	accel_cache=$CACHE/accel/$boot-$(stat -L -c %s-%Y "$QEMU")
 }
 
 # Sets accel, kvm_proven (a kernel has booted with it) and accel_reason.
@@ -52,7 +68,7 @@ choose_accel() {
 
 	kvm_proven='' accel_reason='' tcg_threads='' accel=$accel_mode
 	[[ $accel_mode == auto ]] || return 0
-	accel_cache=$(accel_cache_file)
+	set_accel_cache
 	if [[ $arch != "$HOST_ARCH" ]]; then
 		accel=tcg accel_reason="another architecture"
 	elif [[ ! -e /dev/kvm ]]; then
@@ -85,7 +101,7 @@ remember_accel() {
 # detectors turn a stuck kernel into a panic that names the culprit. no_timer_check: a loaded host
 # may lose the timer interrupts that the boot-time check waits for. panic_print: what all processors
 # did; the one that panics need not be the one that is stuck.
-kernel_cmdline() {
+set_cmdline() {
 	local words=(
 		loglevel=6 printk.time=1 printk.devkmsg=on log_buf_len=4M
 		panic=-1 oops=panic panic_on_warn=$((${strict:-0})) unknown_nmi_panic=1
@@ -101,26 +117,27 @@ kernel_cmdline() {
 	[[ $accel == kvm ]] && words+=(nmi_watchdog=panic)
 	[[ $gdb ]] && words+=(nokaslr)
 	words+=("${guest_sysctls[@]/#/sysctl.}" "vmtest.nonce=$nonce" "${extra_append[@]}")
-	printf '%s' "${words[*]}"
+	cmdline=${words[*]}
 }
 
 # A sanitizer's shadow takes an eighth of the memory and its quarantine more.
-memory_mib() {
-	local size=512
-
-	[[ ! $mem ]] || { echo "$mem"; return; }
-	[[ ! -s $out/initramfs.cpio ]] || size=$((512 + 3 * $(stat -c %s "$out/initramfs.cpio") / 1048576))
-	[[ ! $debug_kernel ]] || size=$((size + 1536))
-	echo $size
+set_memory() {
+	memory=${mem:-$((512 + 3 * initramfs_size / 1048576))}
+	[[ $mem || ! $debug_kernel ]] || memory=$((memory + 1536))
 }
 
 # Sets machine, the part of the command that qemu.cmd repeats, and ports, the part that vmwatch
 # attaches to. An interrupt line of its own for the third legacy port: they share theirs in pairs.
 qemu_command() {
+	local default_cpu=max cmdline memory
+
+	set_memory
+	set_cmdline
+	[[ $accel != kvm ]] || default_cpu=host
 	machine=(
 		"$QEMU" -nodefaults -no-user-config -no-reboot -display none
-		-accel "$accel$tcg_threads" -smp "$smp" -m "$(memory_mib)"
-		-kernel "$image" -initrd "$out/initramfs.cpio" -append "$(kernel_cmdline)"
+		-accel "$accel$tcg_threads" -smp "$smp" -m "$memory"
+		-kernel "$image" -initrd "$out/initramfs.cpio" -append "$cmdline"
 	)
 	case $arch in
 	x86_64)
@@ -139,7 +156,7 @@ qemu_command() {
 		)
 		;;
 	esac
-	machine+=(-cpu "${cpu:-$([[ $accel == kvm ]] && echo host || echo max)}" "${qemu_args[@]}")
+	machine+=(-cpu "${cpu:-$default_cpu}" "${qemu_args[@]}")
 	[[ ! $gdb ]] || machine+=(-S -gdb "unix:${out//,/,,}/gdb.sock,server=on,wait=off")
 	ports+=(-mon "chardev=monitor,mode=readline")
 }
