@@ -63,6 +63,7 @@ test_builds() {
 
 	make_tree "$tree"
 	row from-nothing 0 'starting from tinyconfig' build "$tree"
+	row says-so 0 "building bzImage in $tree; $tree/vmtest-build.log has" build "$tree"
 	check tiny grep -qx CONFIG_TINY=y "$tree/$image"
 	check ours grep -qx CONFIG_BPF_SYSCALL=y "$tree/$image"
 	printf '%s\n' CONFIG_MINE=y '# CONFIG_NET is not set' >"$tree/.config"

@@ -187,6 +187,7 @@ main() {
 	check_tree
 	configure
 	verify
+	say "building $target in $build; $log has what make says"
 	run_make "$target" || build_failed "$target"
 	[[ -f $build/$image ]] || die "$UNTESTABLE" "UNTESTABLE: make $target made no $image"
 	printf '%s\n' "$build/$image"
