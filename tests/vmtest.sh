@@ -392,6 +392,66 @@ tree_comes_back() {
 		cmp "$dir/a b/in" "$dir/a b/one" && [[ $(find "$dir/unpacked" -type f | wc -l) == 2 ]]
 }
 
+# ---- Packages ------------------------------------------------------------------------------------
+
+# image_path VMTEST...: the kernel that it would boot.
+image_path() {
+	"$@" --print-cmd 2>/dev/null | grep -oE -- '-kernel [^ ]+' | sed 's/^-kernel //'
+}
+
+# Of the kernel at hand, a package of the image and one of some modules; and a folder of programs without
+# those of dpkg.
+make_packages() {
+	local image release modules part
+
+	image=$(image_path vmtest)
+	release=${image##*/vmlinuz-}
+	for part in image modules; do
+		mkdir -p "$dir/$part/DEBIAN"
+		printf '%s\n' "Package: linux-$part-1" 'Version: 1' 'Architecture: all' \
+			'Maintainer: t <t@localhost>' 'Description: t' >"$dir/$part/DEBIAN/control"
+	done
+	mkdir -p "$dir/image/boot" "$dir/modules/lib/modules/$release/kernel" "$dir/no-dpkg"
+	cp "$image" "$dir/image/boot"
+	modules=$(find "${image%/boot/*}"/{,usr/}lib/modules/"$release" -name kernel -print -quit 2>/dev/null)
+	cp -r "$modules"/{net,crypto,arch} "$dir/modules/lib/modules/$release/kernel"
+	for part in image modules; do
+		dpkg-deb -Zxz -z0 --root-owner-group -b "$dir/$part" "$dir/$part.deb" >/dev/null || bail_out "no package"
+	done
+	ln -s /usr/bin/* "$dir/no-dpkg"
+	rm "$dir"/no-dpkg/dpkg*
+	echo nonsense >"$dir/nonsense.deb"
+	head -c 100000 "$dir/image.deb" >"$dir/cut.deb"
+}
+
+test_packages() {
+	selected packages || return 0
+	make_packages
+	row packages 0 PASS vmtest_with_packages "$dir/image.deb,$dir/modules.deb" -- use-modules
+	row packages-image-alone 1 'vsock|tls|connect' vmtest_with_packages "$dir/image.deb" -- use-modules
+	row packages-nonsense 2 'not a Debian package' vmtest_with_packages "$dir/nonsense.deb"
+	row packages-cut-short 7 'cannot unpack' vmtest_with_packages "$dir/cut.deb"
+	rm -r "$dir/cache/sockmap-tests/debs"
+	check packages-without-dpkg unpacked_without_dpkg
+	row packages-cut-without-dpkg 7 'cannot unpack' env PATH="$dir/no-dpkg" XDG_CACHE_HOME="$dir/cache" \
+		"$HERE/vmtest.sh" -k "$dir/cut.deb" --bin "$dir/guest" -o "$dir/out"
+}
+
+# Without what the machine has in its cache about KVM, but that is not the point.
+vmtest_with_packages() {
+	XDG_CACHE_HOME=$dir/cache vmtest_on -k "$1" -- --accel tcg "${@:2}"
+}
+
+unpacked_without_dpkg() {
+	local image
+
+	export XDG_CACHE_HOME=$dir/cache
+	image=$(PATH=$dir/no-dpkg image_path vmtest_on -k "$dir/image.deb,$dir/modules.deb" --)
+	export XDG_CACHE_HOME=$cache
+	cmp "$image" "$dir/image/boot/${image##*/}" && diff -r "$dir/modules/lib" "${image%/boot/*}/lib" &&
+		[[ ! $(find "${image%/boot/*}" -name '.data*') ]]
+}
+
 # ---- What the host lacks -------------------------------------------------------------------------
 
 test_host() {
@@ -557,6 +617,7 @@ prepare
 test_verdicts
 test_protocol
 test_output
+test_packages
 test_host
 test_modes
 test_kvm

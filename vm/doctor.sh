@@ -33,7 +33,7 @@ check_tools() {
 	essential modinfo kmod "the kernel's modules"
 	optional xz xz-utils "packed modules of Debian's kernels"
 	optional zstd zstd "packed modules of Ubuntu's kernels"
-	optional dpkg-deb dpkg "kernels in .deb packages"
+	command -v ar >/dev/null || optional dpkg-deb dpkg "kernels in .deb packages"
 	optional apt-get apt "-k debian:RELEASE"
 	optional flock util-linux "several runs at once"
 	optional addr2line binutils "source lines in call traces"

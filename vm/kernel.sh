@@ -64,19 +64,33 @@ use_packages() {
 	IFS=, read -r -a debs <<<"$1"
 	for deb in "${debs[@]}"; do
 		[[ -f $deb && -r $deb ]] || die USAGE "$deb: no such file"
+		[[ $(head -c 7 -- "$deb" | tr -d '\0') == '!<arch>' ]] || die USAGE "$deb is not a Debian package"
 	done
-	need dpkg-deb dpkg
 	dir=$CACHE/debs/$(cat -- "${debs[@]}" | digest)
 	if [[ ! -d $dir ]]; then
 		mkdir -p "${dir%/*}" || die INFRA "cannot write to ${dir%/*}"
 		scratch_dir=$(mktemp -d "$dir.XXXXXX") || die INFRA "cannot write to ${dir%/*}"
 		for deb in "${debs[@]}"; do
-			dpkg-deb -x "$deb" "$scratch_dir" || die USAGE "$deb is not a Debian package"
+			unpack_package "$deb" "$scratch_dir" || die INFRA "cannot unpack $deb"
 		done
 		chmod 755 "$scratch_dir"
 		mv -T "$scratch_dir" "$dir" 2>/dev/null || rm -rf "$scratch_dir"
 	fi
 	use_directory "$dir"
+}
+
+# Other distributions have no dpkg, but ar and tar.
+unpack_package() {
+	local data
+
+	if command -v dpkg-deb >/dev/null; then
+		dpkg-deb -x "$1" "$2"
+		return
+	fi
+	need ar "binutils, or dpkg"
+	data=$(ar t "$1" 2>/dev/null | grep '^data\.tar') || return
+	# GNU tar knows by itself how a file is packed, but not what comes through a pipe.
+	ar p "$1" "$data" >"$2/.$data" && tar -C "$2" -xf "$2/.$data" && rm "$2/.$data"
 }
 
 # A kernel tree (or its O= directory), an unpacked package, or a root directory.
