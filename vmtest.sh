@@ -40,7 +40,7 @@ readonly HERE=${HERE%/*}
 
 mode=run # doctor, list-kernels, self-test, print-cmd, bisect, bisect-check
 kernels=() jobs=1 arch_arg=$HOST_ARCH build='' build_target='' debug='' config_fragments=() base_config=''
-test_args=() bin='' guest_env=() guest_sysctls=() module_mode=auto use_expect=1
+test_args=() bin='' guest_env=() guest_sysctls=() module_mode=auto more_modules=() use_expect=1
 accel_mode=auto smp=2 mem='' cpu='' qemu_args=() extra_append=() strict='' gdb='' shell=''
 total_timeout='' boot_timeout='' hang_timeout='' repeat=1 until_fail='' no_splat='' splat_allow=()
 expect_class='' match='' invert='' check_ends=()
@@ -67,7 +67,8 @@ usage() {
 	                        own; a failure is UNTESTABLE
 	      --config-fragment FILE   more of those (repeatable)
 	      --debug           those of vm/debug.config: KASAN, kmemleak, lockdep
-	      --modules HOW     auto or none [auto]
+	      --modules HOW     none; auto: those that the tests use, once they do; NAME,...: and these
+	                        [auto]
 	Tests:
 	      --bin FILE        static test binary [test_progs]
 	      --add FILE[:DEST]   a file for the guest
@@ -180,7 +181,7 @@ set_option() {
 	-j) number 1 && jobs=$value ;;
 	--arch) needed && arch_arg=$value ;;
 	--config-fragment) readable && config_fragments+=("$(realpath -- "$value")") ;;
-	--modules) one_of auto none && module_mode=$value ;;
+	--modules) needed && choose_modules ;;
 	--bin) needed && bin=$value ;;
 	--add) needed && add_guest_file "${value%%:*}" "${value#*:}" ;;
 	--collect) needed && collect_guest_file "$value" ;;
@@ -228,6 +229,13 @@ readable() {
 
 assignment() {
 	[[ $value =~ ^[A-Za-z_][A-Za-z0-9_.]*=[^[:space:]]*$ ]] || die USAGE "$name needs NAME=VALUE"
+}
+
+choose_modules() {
+	case $value in
+	auto | none) module_mode=$value ;;
+	*) module_mode=auto && IFS=, read -r -a more_modules <<<"${value//-/_}" ;;
+	esac
 }
 
 valid_regex() {

@@ -291,6 +291,10 @@ test_output() {
 	row tree 0 '' tree_comes_back
 	row modules 0 PASS vmtest -- use-modules
 	row no-modules 1 'vsock|tls|connect' vmtest --modules none -- use-modules
+	row module-unasked 1 'No such file' vmtest -- write /proc/sys/net/ipv4/tcp_congestion_control vegas
+	row module-named 0 '' vmtest --modules tcp-vegas -- write /proc/sys/net/ipv4/tcp_congestion_control vegas
+	row module-unknown 0 'no module nonsense' vmtest --modules nonsense -- exit=0
+	check module-built-in module_is_built_in
 	check quiet quiet_is_quiet
 }
 
@@ -390,6 +394,10 @@ tree_comes_back() {
 	mkdir -p "$dir/unpacked" && tar -C "$dir/unpacked" -xf "$dir/a b/tree.tar" || return 98
 	cmp "$dir/a b/in" "$dir/unpacked/tree/a" && cmp "$dir/results" "$dir/unpacked/tree$deep/b" &&
 		cmp "$dir/a b/in" "$dir/a b/one" && [[ $(find "$dir/unpacked" -type f | wc -l) == 2 ]]
+}
+
+module_is_built_in() {
+	vmtest --modules tcp_cubic -- exit=0 2>"$dir/said" && ! grep 'there is no module' "$dir/said"
 }
 
 # ---- Packages ------------------------------------------------------------------------------------

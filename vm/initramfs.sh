@@ -5,7 +5,7 @@
 # the parts are laid out, and vm/initramfs.c makes an archive of them.
 
 # What the kernel may ask for, where it has them as modules. The ciphers are those of TLS.
-readonly MODULES="tls vsock_loopback gcm ghash_generic ctr"
+readonly MODULES=(tls vsock_loopback gcm ghash_generic ctr)
 
 # Options of test_progs whose value is a file that it reads, and those of files that it writes.
 readonly INPUT_OPTIONS="--durations"
@@ -224,7 +224,7 @@ collect_modules() {
 
 	need modinfo kmod
 	index_modules
-	for module in $MODULES; do
+	for module in "${MODULES[@]}" "${more_modules[@]}"; do
 		local -a module_order=()
 		want_module "$module"
 		for name in "${module_order[@]}"; do
@@ -234,12 +234,13 @@ collect_modules() {
 	done >"$1/aliases"
 }
 
-# A line for each name by which the kernel asks for a module: the name, and what is to be loaded.
+# A line for each name by which the kernel asks for a module, its own among them: the name, and what is
+# to be loaded.
 add_aliases() {
 	local alias
 
 	[[ ${module_files[$1]-} ]] || return 0
-	for alias in $(modinfo -F alias "${module_files[$1]}"); do
+	for alias in "$1" $(modinfo -F alias "${module_files[$1]}"); do
 		printf '%s' "$alias"
 		printf ' /modules/%s.ko' "${module_order[@]}"
 		echo
@@ -248,7 +249,7 @@ add_aliases() {
 
 # A package's modules never change, so what was made of them is kept. A tree's do.
 stage_modules() {
-	local dir=$tmp/modules file
+	local dir=$tmp/modules file name
 
 	[[ $modules_dir && $module_mode == auto ]] || return 0
 	if [[ ! $tree ]]; then
@@ -262,12 +263,19 @@ stage_modules() {
 	for file in "$dir"/*; do
 		contents+=("modules/${file##*/}" "$file")
 	done
+	for name in "${more_modules[@]}"; do
+		[[ -f $dir/$name.ko ]] || is_built_in "$name" || say "note: there is no module $name in $modules_dir"
+	done
+}
+
+is_built_in() {
+	tr - _ <"$modules_dir/modules.builtin" 2>/dev/null | grep -q "/$1\.ko"
 }
 
 modules_key() {
 	{
 		stat -c '%n %Y %i' "$modules_dir/kernel"
-		echo "$MODULES"
+		echo "${MODULES[*]} ${more_modules[*]}"
 		declare -f collect_modules add_aliases # what they make of it
 	} | digest
 }

@@ -24,12 +24,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static void write_to(const char *path, const char *text)
+static int write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_NOCTTY);
 
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		perror(path);
+	if (fd >= 0 && write(fd, text, strlen(text)) >= 0)
+		return 0;
+	perror(path);
+	return 1;
+}
+
+static void write_to(const char *path, const char *text)
+{
+	write_file(path, text);
 }
 
 /* Shows that arguments arrive as they were given. */
@@ -358,6 +365,8 @@ int main(int argc, char **argv)
 			argv++, argc--;
 		return show(argc - 1, argv + 1);
 	}
+	if (!strcmp(what, "write"))
+		return write_file(argv[argc - 2], argv[argc - 1]);
 	if (!strcmp(what, "use-modules"))
 		return use_modules();
 	if (!strcmp(what, "megabytes"))
