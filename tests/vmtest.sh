@@ -198,6 +198,7 @@ test_verdicts() {
 	row skip 77 'vmtest: SKIP' vmtest -- exit=4
 	row odd-exit 1 'exited with 255' vmtest -- exit=255
 	row segfault 1 'SIGSEGV' vmtest -- segfault
+	check core-dump core_comes_back
 	row forged-verdict 1 'vmtest: FAIL' vmtest -- forge
 	row no-results 7 'results are lost' vmtest -- lose-results
 	row nothing-ran 1 'no test ran' vmtest -- run-nothing
@@ -219,6 +220,12 @@ test_verdicts() {
 	check hang-dump grep -q '^test_progs:.*(S)' "$dir/out/hang.txt"
 	row timeout 124 'vmtest: TIMEOUT' vmtest --timeout 5 -- chatter
 	row no-init 6 'BOOTFAIL.*panic' vmtest --append rdinit=/none -- exit=0
+}
+
+# An ELF file of type ET_CORE (4). The next run takes it away.
+core_comes_back() {
+	[[ $(od -An -tx1 -j 16 -N 2 "$dir"/out/core.[0-9]*) == " 04 00" ]] && vmtest -q -- exit=0 &&
+		! compgen -G "$dir/out/core.*"
 }
 
 # vmtest_broken CODE OPTION...: the guest puts that machine code over a system call, and makes it.

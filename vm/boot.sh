@@ -54,7 +54,7 @@ prepare_output() {
 	if command -v flock >/dev/null; then
 		flock -n "$lock" || die INFRA "another $PROG is writing to $out; choose one with -o"
 	fi
-	rm -rf "$out"/run-[0-9]* "$out"/{facts,qemu.cmd,initramfs.list,decoded.txt,step-summary.md}
+	rm -rf "$out"/{run,core}[-.][0-9]* "$out"/{facts,qemu.cmd,initramfs.list,decoded.txt,step-summary.md}
 	for file in "${collected[@]}"; do
 		[[ ! -f $file ]] || rm -f -- "$file"
 	done

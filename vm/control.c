@@ -146,6 +146,13 @@ static void take_line(struct run *run, char *line, size_t line_len)
 
 static const char *const kept_files[] = { "dmesg.txt", "results", "config.gz", "kmemleak.txt" };
 
+/* "core.123": a core dump; whatever a guest may call one has its place among the logs. */
+static bool is_core(const char *name)
+{
+	return !strncmp(name, "core.", 5) && name[5] &&
+	       strspn(name + 5, "0123456789") == strlen(name + 5);
+}
+
 static void keep_file(struct run *run, const char *path, const char *data, size_t len)
 {
 	if (write_file(run, path, data, len) && !run->outcome)
@@ -171,6 +178,10 @@ static void file_arrived(struct run *run)
 	for (size_t i = 0; i < sizeof(kept_files) / sizeof(*kept_files); i++)
 		if (!strcmp(name, kept_files[i]))
 			keep_file(run, log_path(run, i == 1 ? "results.json" : name), data, raw);
+	if (is_core(name)) {
+		keep_file(run, log_path(run, name), data, raw);
+		say("a program has crashed: %s", log_path(run, name));
+	}
 	for (size_t i = 0; i < run->options.nr_collect; i++)
 		if (!strcmp(name, run->options.collect[i].name))
 			keep_file(run, run->options.collect[i].path, data, raw);

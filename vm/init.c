@@ -60,6 +60,11 @@
 
 #define LEAKS "/sys/kernel/debug/kmemleak"
 
+/* Of programs that crash: so many come to the host, none of them larger. */
+#define CORES	  "/run/cores"
+#define CORES_MAX 4
+#define CORE_SIZE (64 << 20)
+
 /* Of syslog(2); glibc has no names for them. */
 #define SYSLOG_ACTION_READ_ALL	  3
 #define SYSLOG_ACTION_SIZE_BUFFER 10
@@ -321,6 +326,20 @@ static void raise_limits(void)
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
 	setrlimit(RLIMIT_NOFILE, &files);
 	write_text("/proc/sys/net/core/bpf_jit_enable", "1");
+}
+
+/* Where the kernel writes them, unless --sysctl says otherwise. */
+static void keep_cores(void)
+{
+	static const char pattern[] = "/proc/sys/kernel/core_pattern";
+	const struct rlimit size = { CORE_SIZE, CORE_SIZE };
+	struct blob said = read_file(pattern);
+
+	if (said.data && !strcmp(said.data, "core\n") && !mkdir(CORES, 01777)) {
+		write_text(pattern, CORES "/core.%p");
+		setrlimit(RLIMIT_CORE, &size);
+	}
+	free(said.data);
 }
 
 static void bring_up_loopback(void)
@@ -653,6 +672,25 @@ static void send_files(void)
 		send_file(item[0], item[1]);
 }
 
+static void send_cores(void)
+{
+	DIR *dir = opendir(CORES);
+	struct dirent *entry;
+	int left = CORES_MAX;
+
+	while (dir && left && (entry = readdir(dir))) {
+		char path[sizeof(CORES) + sizeof(entry->d_name)];
+
+		if (strncmp(entry->d_name, "core.", 5))
+			continue;
+		snprintf(path, sizeof(path), CORES "/%s", entry->d_name);
+		send_file(entry->d_name, path);
+		left--;
+	}
+	if (dir)
+		closedir(dir);
+}
+
 /* "<5>[    1.234567] text": as dmesg(1) shows it, without the level. A text may have lines. */
 static size_t drop_levels(char *text, size_t len)
 {
@@ -718,6 +756,7 @@ int main(int argc, char **argv)
 	open_ports();
 	report_boot();
 	raise_limits();
+	keep_cores();
 	bring_up_loopback();
 	serve_modules();
 	/* test_progs says when to look for leaks. */
@@ -729,6 +768,7 @@ int main(int argc, char **argv)
 	if (status) {
 		send_file("config.gz", "/proc/config.gz");
 		send_file("kmemleak.txt", LEAKS);
+		send_cores();
 	}
 	control("END");
 	tcdrain(control_fd);
