@@ -32,8 +32,10 @@ prepare() {
 		ln -s "$(command -v $tool)" "$dir/bin/$tool"
 	done
 	printf '{ "success_subtest": 1, "failed_subtest": 0, "skipped": 0 }' >"$dir/results"
-	python3 -c 'import sys, zlib
-sys.stdout.buffer.write(zlib.compress(sys.stdin.buffer.read()))' <"$dir/results" >"$dir/results.z"
+	sed 's/[[:space:]].*//; /STREAM_PARSER/d' "$HERE/vm/kernel.config" | gzip >"$dir/config.gz"
+	for file in results config.gz; do
+		as_sent <"$dir/$file" >"$dir/$file.z"
+	done
 	# Machine code for the guests that break their kernel: ud2; jmp . ; cli, and that.
 	printf '\x0f\x0b' >"$dir/ud2"
 	printf '\xeb\xfe' >"$dir/loop"
@@ -41,6 +43,11 @@ sys.stdout.buffer.write(zlib.compress(sys.stdin.buffer.read()))' <"$dir/results"
 	# A fallback to TCG would be looked for again in every empty cache: keep the real one's.
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}
 	real_qemu=$(command -v "${QEMU:-qemu-system-x86_64}") || bail_out "QEMU is missing"
+}
+
+# As a guest packs what it sends.
+as_sent() {
+	python3 -c 'import sys, zlib; sys.stdout.buffer.write(zlib.compress(sys.stdin.buffer.read()))'
 }
 
 # What a QEMU is told, for those that only pretend to be one.
@@ -107,19 +114,31 @@ vmtest_with_fake() {
 }
 
 # A QEMU that says the control lines in its arguments, in a hurry. One that begins with a blank goes
-# without the nonce; @results is the file with them, and exit=N its own end.
+# without the nonce; @NAME is a file of that name, and exit=N its own end.
 vmtest_with_script() {
-	local line commands=''
+	local line file commands=''
 
 	for line in "$@"; do
 		case $line in
 		\ *) commands+="echo '${line# }';" ;;
-		@results) commands+="echo \"VMTEST \$nonce FILE results $(stat -c %s "$dir/results.z") $(stat -c %s "$dir/results")\"; cat '$dir/results.z';" ;;
+		@*)
+			file=$dir/${line#@}
+			commands+="echo \"VMTEST \$nonce FILE ${line#@} $(stat -c %s "$file.z") $(stat -c %s "$file")\"; cat '$file.z';"
+			;;
 		exit=*) commands+="exit ${line#exit=};" ;;
 		*) commands+="echo \"VMTEST \$nonce $line\";" ;;
 		esac
 	done
 	vmtest_with_fake "$parse_arguments { $commands } >&\$control"
+}
+
+# The image lies there by itself; the guest has /proc/config.gz.
+vmtest_without_config() {
+	local kernel
+
+	cp "$(image_path vmtest)" "$dir/bzImage"
+	kernel=(-k "$dir/bzImage")
+	vmtest_with_script "$@"
 }
 
 # A kernel with symbols warns; $1 is the banner that it boots with.
@@ -240,6 +259,7 @@ test_protocol() {
 	row told-0 0 'PASS .*1\.2\.3' vmtest_with_script "${begin[@]}" 'DONE 0' @results END
 	row told-1 1 FAIL vmtest_with_script "${begin[@]}" 'DONE 1' END
 	row told-2 2 'USAGE .*refuses' vmtest_with_script "${begin[@]}" 'DONE 2' END
+	row told-config 8 '^    CONFIG_BPF_STREAM_PARSER  sockmap' vmtest_without_config "${begin[@]}" 'DONE 3' @config.gz END
 	row told-3 8 UNTESTABLE vmtest_with_script "${begin[@]}" 'DONE 3' END
 	row told-4 77 SKIP vmtest_with_script "${begin[@]}" 'DONE 4' END
 	row told-64 2 'USAGE .*refuses' vmtest_with_script "${begin[@]}" 'DONE 64' END

@@ -267,9 +267,11 @@ verdict_line() {
 explain_config() {
 	local missing
 
+	# A kernel that came without its configuration may have handed it out.
+	[[ $config_file || ! -s $out/config.gz ]] || config_file=$out/config.gz
 	[[ $code =~ ^($BOOTFAIL|$UNTESTABLE|$SKIP)$ && $config_file ]] || return 0
 	missing=$(config_missing "$config_file" required "$HERE/vm/kernel"{,".$arch"}.config)
-	[[ ! $missing ]] || say "missing in $config_file:"$'\n'"$missing"
+	[[ ! $missing ]] || say "missing in $config_file:"$'\n    '"${missing//$'\n'/$'\n    '}"
 }
 
 conclude() {
