@@ -396,6 +396,11 @@ in_github() {
 	GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY="$dir/summary" vmtest "$@" >"$dir/seen" 2>&1
 }
 
+verdict_is_not_folded() {
+	sed -n '/^::group::guest on /,/^::endgroup::/p' "$dir/seen" | grep -q '^guest: copy' &&
+		sed -n '/^::endgroup::/,$p' "$dir/seen" | grep -q 'PASS'
+}
+
 # The guest has its part in both; a verdict that is not bad is no annotation.
 annotations_and_summary() {
 	local in="$dir/a b/results"
@@ -403,7 +408,7 @@ annotations_and_summary() {
 	cp "$dir/results" "$in"
 	in_github -- -J "$dir/a b/back" copy "@$in" to /step-summary.md
 	grep -q '^`vmtest: PASS ' "$dir/summary" && tail -n 1 "$dir/summary" | cmp - <(tail -n 1 "$in") &&
-		! grep -q '^::' "$dir/seen" && in_github -- show GITHUB_ACTIONS GITHUB_STEP_SUMMARY &&
+		! grep -q '^::error' "$dir/seen" && verdict_is_not_folded && in_github -- show GITHUB_ACTIONS GITHUB_STEP_SUMMARY &&
 		grep -qx 'GITHUB_ACTIONS=true' "$dir/seen" &&
 		grep -qx 'GITHUB_STEP_SUMMARY=/step-summary.md' "$dir/seen" || return 99
 	in_github -- annotate

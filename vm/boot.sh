@@ -276,6 +276,7 @@ explain_config() {
 
 conclude() {
 	elapsed "$started"
+	close_fold
 	explain_config
 	[[ ! -s $out/splat.txt || ! $vmlinux ]] || decode_stack
 	say "$(verdict_line)"
@@ -322,6 +323,7 @@ stop_children() {
 }
 
 cleanup() {
+	close_fold
 	[[ $keep || ! ${tmp-} ]] || rm -rf "$tmp"
 	[[ ! ${scratch_dir-} ]] || rm -rf "$scratch_dir"
 }

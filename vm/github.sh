@@ -2,7 +2,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # variables are shared with vmtest.sh
 #
 # In a job of GitHub Actions: an annotation for each kernel with a bad verdict, and the verdict in the
-# summary of the step. What test_progs has to say about its failures it says itself, in the guest.
+# summary of the step. What test_progs has to say about its failures it says itself, in the guest; its
+# output is folded.
 
 readonly GUEST_SUMMARY=/step-summary.md
 
@@ -14,9 +15,20 @@ in_github() {
 prepare_github() {
 	in_github || return 0
 	guest_env+=(GITHUB_ACTIONS=true)
+	[[ $in_matrix || ! $show_tests ]] || open_fold
 	[[ ${GITHUB_STEP_SUMMARY-} ]] || return 0
 	guest_env+=("GITHUB_STEP_SUMMARY=$GUEST_SUMMARY")
 	collected["$GUEST_SUMMARY"]=$out/step-summary.md
+}
+
+open_fold() {
+	echo "::group::${bin##*/} on $name"
+	fold_is_open=1
+}
+
+close_fold() {
+	[[ ! ${fold_is_open-} ]] || echo '::endgroup::'
+	fold_is_open=''
 }
 
 # github_escape TEXT: as the message of a command.
