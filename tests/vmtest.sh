@@ -213,6 +213,7 @@ vmtest_with_int3() {
 
 test_verdicts() {
 	row pass 0 'vmtest: PASS ' vmtest -- exit=0
+	check kernel-in-verdict kernel_in_verdict
 	row fail 1 'vmtest: FAIL ' vmtest -- exit=1
 	row skip 77 'vmtest: SKIP' vmtest -- exit=4
 	row odd-exit 1 'exited with 255' vmtest -- exit=255
@@ -239,6 +240,16 @@ test_verdicts() {
 	check hang-dump grep -q '^test_progs:.*(S)' "$dir/out/hang.txt"
 	row timeout 124 'vmtest: TIMEOUT' vmtest --timeout 5 -- chatter
 	row no-init 6 'BOOTFAIL.*panic' vmtest --append rdinit=/none -- exit=0
+}
+
+# Which kernel that was: its release may be that of many.
+kernel_in_verdict() {
+	local sum image
+
+	image=$(image_path vmtest)
+	sum=$(sha256sum "$image") && grep -q "\"image_sha256\": \"${sum%% *}\"" "$dir/out/verdict.json" &&
+		grep -q "\"image\": \"$image\"" "$dir/out/verdict.json" &&
+		grep -q '"version": "#1 .*20[0-9][0-9]' "$dir/out/verdict.json"
 }
 
 # An ELF file of type ET_CORE (4). The next run takes it away.

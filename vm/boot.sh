@@ -104,7 +104,7 @@ watch_options() {
 		--timeout "${total_timeout:-$((factor == 1 ? 600 : 900 * factor))}"
 		--boot-timeout "${boot_timeout:-$((factor == 1 ? 60 : 90 * factor))}"
 		--hang-timeout "${hang_timeout:-$((90 * factor))}"
-		--info "image=$image" --info "accel=$accel" --info "accel_reason=$accel_reason"
+		--image "$image" --info "image=$image" --info "accel=$accel" --info "accel_reason=$accel_reason"
 		"${collect_args[@]}"
 	)
 	[[ $accel != kvm || $kvm_proven ]] || watch+=(--first-sign 15)

@@ -23,11 +23,14 @@ static void garbled(struct run *run)
 
 static void take_boot(struct run *run, const char *args)
 {
+	size_t len = strcspn(args, " ");
+
 	if (run->phase != PHASE_NONE) {
 		garbled(run);
 		return;
 	}
-	snprintf(run->release, sizeof(run->release), "%s", args);
+	snprintf(run->release, sizeof(run->release), "%.*s", (int)len, args);
+	snprintf(run->version, sizeof(run->version), "%s", args + len + (args[len] == ' '));
 	run->phase = PHASE_BOOT;
 	run->boot_ms = now_ms() - run->started_ms;
 }

@@ -10,7 +10,7 @@
  * The kernel's command line says which ports the last two are: vmtest.control= and vmtest.tests=,
  * ttyS1 and ttyS2 if it does not.
  *
- * The phases, in order: BOOT <release>, NOTE <text> (any number), TESTS-START, then DONE <rc> or
+ * The phases, in order: BOOT <release> <version>, NOTE <text> (any number), TESTS-START, then DONE <rc> or
  * DONE signal <n>, FILE <name> <size> <unpacked size> followed by that many bytes (of zlib's
  * format: the ports are slow), and END. FATAL <text> says why there will be no tests. The nonce
  * comes from the kernel's command line, so that a line which the tests happen to print is not taken
@@ -315,7 +315,7 @@ static void report_boot(void)
 	struct utsname uts;
 
 	uname(&uts);
-	control("BOOT %s", uts.release);
+	control("BOOT %s %s", uts.release, uts.version);
 }
 
 static void raise_limits(void)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness/expect.h"
 #include "harness/splat.h"
@@ -560,6 +561,18 @@ static void add_text(json_t *to, const char *key, const char *text)
 	json_object_set_new(to, key, value);
 }
 
+static void add_digest(json_t *to, int fd)
+{
+	char text[64 + 1] = "";
+	size_t len = 0;
+	ssize_t n;
+
+	while (fd >= 0 && len < sizeof(text) - 1 &&
+	       (n = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
+		len += n;
+	add_text(to, "image_sha256", len == sizeof(text) - 1 ? text : "");
+}
+
 static json_t *tests_of(const struct run *run)
 {
 	if (run->passed < 0)
@@ -588,6 +601,8 @@ static void write_json(struct run *run)
 	add_text(all, "splat_subtest", run->splat_subtest);
 	add_text(all, "running", run->running);
 	add_text(all, "release", run->release);
+	add_text(all, "version", run->version);
+	add_digest(all, run->digest_fd);
 	for (size_t i = 0; i < run->options.nr_info; i++) {
 		char *key = strdup(run->options.info[i]), *value = key ? strchr(key, '=') : NULL;
 

@@ -136,6 +136,7 @@ enum {
 	OPT_EXPECT,
 	OPT_SHOW_CONSOLE,
 	OPT_SHOW_TESTS,
+	OPT_IMAGE,
 	OPT_TERMINAL,
 	OPT_INFO,
 };
@@ -155,6 +156,7 @@ static const struct argp_option argp_options[] = {
 	{ "expect", OPT_EXPECT, "FILE|DIR", 0, "Known failures, whose splats do not count", 0 },
 	{ "show-console", OPT_SHOW_CONSOLE, NULL, 0, "Copy the console to stderr", 0 },
 	{ "show-tests", OPT_SHOW_TESTS, NULL, 0, "Copy the tests' output to stdout", 0 },
+	{ "image", OPT_IMAGE, "FILE", 0, "What boots: its SHA-256 goes to verdict.json", 0 },
 	{ "terminal", OPT_TERMINAL, NULL, 0, "Connect the tests' port to this terminal", 0 },
 	{ "info", OPT_INFO, "KEY=VALUE", 0, "For verdict.json", 0 },
 	{}
@@ -248,6 +250,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_SHOW_TESTS:
 		o->show_tests = true;
+		return 0;
+	case OPT_IMAGE:
+		o->image = arg;
 		return 0;
 	case OPT_TERMINAL:
 		o->terminal = true;
@@ -407,6 +412,31 @@ static void catch_signals(struct run *run)
 	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Meanwhile, the guest boots. */
+static int start_digest(const char *image)
+{
+	int fd = image ? open(image, O_RDONLY | O_CLOEXEC) : -1, ends[2];
+	sigset_t none;
+
+	if (fd < 0 || pipe2(ends, O_CLOEXEC))
+		return -1;
+	switch (fork()) {
+	case 0:
+		dup2(fd, STDIN_FILENO);
+		dup2(ends[1], STDOUT_FILENO);
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		execlp("sha256sum", "sha256sum", NULL);
+		_exit(127);
+	case -1:
+		close(ends[0]);
+		ends[0] = -1;
+	}
+	close(ends[1]);
+	close(fd);
+	return ends[0];
+}
+
 static struct termios saved_terminal;
 
 static void restore_terminal(void)
@@ -443,6 +473,7 @@ int main(int argc, char **argv)
 	take_terminal(&run);
 	run.started_ms = run.progress_ms = now_ms();
 	err = qemu_start(&run);
+	run.digest_fd = start_digest(run.options.image);
 	if (err) {
 		say("INFRA: %s: %s", run.options.qemu[0], strerror(-err));
 		return INFRA;

@@ -80,6 +80,7 @@ struct options {
 	const char **info; /* "KEY=VALUE" for verdict.json */
 	size_t nr_info;
 	const char *expect; /* known failures: a file, or a directory of them */
+	const char *image;  /* what boots; its digest goes to verdict.json */
 	char **qemu;	    /* its command, NULL at the end */
 };
 
@@ -93,13 +94,15 @@ struct run {
 	pid_t qemu;    /* 0: not running */
 	int qemu_code; /* exit status, 128 + signal, or -1: ended by us */
 
+	int digest_fd; /* where that of the image will come from; -1: from nowhere */
+
 	enum outcome outcome;
 	enum phase phase;
 	uint64_t started_ms, progress_ms;
 	uint64_t boot_ms, tests_ms, done_ms, end_ms; /* since the start; 0: did not come */
 
-	char release[128];
-	char fatal[256]; /* why init gave up */
+	char release[128], version[128]; /* as uname(2) has them */
+	char fatal[256];		 /* why init gave up */
 	bool done_by_signal;
 	int done_status; /* exit status or signal of the tests */
 	bool done;
