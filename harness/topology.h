@@ -49,13 +49,13 @@ struct redirect {
 	bool mapped_peers; /* in.peer and out.peer are in a map without programs */
 	bool by_link;	   /* the program is attached by a bpf_link */
 	bool oob;	   /* the last byte of what is sent is out-of-band data */
-	bool to_listener;  /* out.mapped is a listening socket */
+	bool to_listener;  /* out.mapped has no peer: TCP listens, UDP is bound */
 	bool pass;	   /* the program redirects nothing: what it sees goes its way */
 	bool drop;	   /* the program redirects nothing: what it sees is dropped */
 	bool long_keys;	   /* SOCKHASH: the keys have 40 bytes instead of 4 */
 	bool by_iterator;  /* with two_maps: a BPF iterator inserts in.mapped and out.mapped */
 	bool by_sockops;   /* the same by a sockops program, when they are established: TCP only */
-	int undefined;	   /* drop: by this value, which is no verdict, instead of SK_DROP */
+	int undefined;	   /* drop: by this value of the program's, instead of SK_DROP */
 	enum bpf_map_type out_map; /* the target's map, where it is of another type: with two_maps */
 	unsigned int parse_len;	   /* HOOK_STREAM_VERDICT: the parser's messages have this length */
 };

@@ -34,6 +34,7 @@
  *	iterator	a BPF iterator copies both sockets from a third map, which they then leave
  *	sockops		a sockops program inserts both sockets when they are established: TCP only
  *	partial		the parser cuts the stream elsewhere than the sender did
+ *	lone_target	the target has no peer: it listens, or is bound only; then the data is dropped
  *
  * A stream parser is for TCP. With other kinds it is a matter of insertion, where the target plays
  * no part: their cells have one kind at both ends, too.
@@ -126,9 +127,16 @@ static const struct rule {
 	{ MSG | SKB | PARSER, BOTH, ANY, ANY, DELIVERED, 0 },
 };
 
+/* The same where the target is connected to nobody. */
+static const struct rule lone_rules[] = {
+	{ MSG, BOTH, ANY & ~TCP, ANY, LOCAL, 0 },
+	{ MSG, BOTH, TCP, ANY, REFUSED, EACCES },
+	{ SKB, BOTH, ANY, ANY, DROPPED, 0 },
+};
+
 static const struct rule *rule_of(const struct redirect *r)
 {
-	const struct rule *rule = rules;
+	const struct rule *rule = r->to_listener ? lone_rules : rules;
 
 	while (!(rule->hooks & 1 << r->hook) ||
 	       !(rule->directions & (r->ingress ? INGRESS : EGRESS)) ||
@@ -188,6 +196,10 @@ static const struct variant {
 	  .in = TCP,
 	  .redirect = { .two_maps = true, .by_sockops = true } },
 	{ .name = "partial", .hooks = PARSER, .in = TCP, .redirect.parse_len = 3 },
+	{ .name = "lone_target",
+	  .hooks = MSG | SKB,
+	  .in = TCP | UDP,
+	  .redirect = { .two_maps = true, .to_listener = true } },
 };
 
 /* ---- The plan -------------------------------------------------------------------------------- */

@@ -7,6 +7,9 @@
  *	pass		SK_PASS: the data arrives where it would without a program, once and in order
  *	drop		SK_DROP: the data is nowhere, it counts as dropped, and the connection lives on
  *	undefined	a value that is no verdict drops
+ *	redirect-drop	so does SK_DROP of a program that has called a helper to redirect before,
+ *	redirect-flags	and one that calls it with flags that there are not,
+ *	redirect-key	or with a key at which there is no socket
  *
  * In both maps, for each hook, way to attach, and kind of socket. Programs for sk_msg are not run
  * for kinds other than TCP, whose data goes its way whatever the verdict would be. A stream parser
@@ -247,6 +250,9 @@ static const struct row {
 	{ "pass", .pass = true },
 	{ "drop", .guards = fix_drops },
 	{ "undefined", .undefined = 7, .guards = fix_drops },
+	{ "redirect-drop", .undefined = REDIRECT_DROP, .guards = fix_drops },
+	{ "redirect-flags", .undefined = REDIRECT_FLAGS, .guards = fix_drops },
+	{ "redirect-key", .undefined = REDIRECT_KEY, .guards = fix_drops },
 	{ "replaced", .pass = true, .run = run_replaced },
 	{ "replaced-drop", .run = run_replaced },
 	{ "detached", .pass = true, .run = run_detached },
@@ -267,9 +273,13 @@ static bool is_cell(const struct cell *c)
 {
 	const struct sock_kind *kind = &sock_kinds[c->kind];
 	enum redirect_hook hook = hooks[c->hook].hook;
+	bool calls_helper = rows[c->row].undefined < 0;
 
 	/* No kernel takes an AF_UNIX socket of type SOCK_SEQPACKET into a map. */
 	if (kind->family == AF_UNIX && kind->type == SOCK_SEQPACKET)
+		return false;
+	/* What a helper does depends on neither. */
+	if (calls_helper && (attachments[c->attach].by_link || !has_a_say(hook, kind)))
 		return false;
 	return has_a_say(hook, kind) || (hook == HOOK_MSG_VERDICT && !rows[c->row].run);
 }

@@ -12,10 +12,12 @@
 #include "redirect.h"
 #include "verdicts.h"
 
+#define MAP_ENTRIES 2
+
 #define SOCKET_MAP(name)                            \
 	struct {                                    \
 		__uint(type, BPF_MAP_TYPE_SOCKMAP); \
-		__uint(max_entries, 2);             \
+		__uint(max_entries, MAP_ENTRIES);   \
 		__type(key, __u32);                 \
 		__type(value, __u64);               \
 	} name SEC(".maps")
@@ -38,6 +40,25 @@ static __always_inline int record(int verdict, __u32 len)
 	return verdict;
 }
 
+/* Behind BPF_F_INGRESS. */
+#define NO_FLAG 2
+
+/* What the helper is called with, and what becomes of that which it returns. */
+static __always_inline __u64 flags(void)
+{
+	return redirect_flags | (verdict == REDIRECT_FLAGS ? NO_FLAG : 0);
+}
+
+static __always_inline __u32 key_of_target(void)
+{
+	return verdict == REDIRECT_KEY ? MAP_ENTRIES : KEY_OUT;
+}
+
+static __always_inline int conclude(int redirected, __u32 len)
+{
+	return record(verdict == REDIRECT_DROP ? SK_DROP : redirected, len);
+}
+
 SEC("sk_skb/stream_parser")
 int stream_parser(struct __sk_buff *skb)
 {
@@ -48,27 +69,27 @@ int stream_parser(struct __sk_buff *skb)
 SEC("sk_skb")
 int skb_verdict(struct __sk_buff *skb)
 {
-	struct redirect_key key = {};
+	struct redirect_key key = { .words = { key_of_target() } };
 	__u32 len = skb->len;
 
-	if (verdict != REDIRECT)
+	if (verdict >= 0)
 		return record(verdict, len);
 	if (use_sockhash)
-		return record(bpf_sk_redirect_hash(skb, &out_map, &key, redirect_flags), len);
-	return record(bpf_sk_redirect_map(skb, &out_map, 0, redirect_flags), len);
+		return conclude(bpf_sk_redirect_hash(skb, &out_map, &key, flags()), len);
+	return conclude(bpf_sk_redirect_map(skb, &out_map, key.words[0], flags()), len);
 }
 
 SEC("sk_msg")
 int msg_verdict(struct sk_msg_md *msg)
 {
-	struct redirect_key key = {};
+	struct redirect_key key = { .words = { key_of_target() } };
 	__u32 len = msg->size;
 
-	if (verdict != REDIRECT)
+	if (verdict >= 0)
 		return record(verdict, len);
 	if (use_sockhash)
-		return record(bpf_msg_redirect_hash(msg, &out_map, &key, redirect_flags), len);
-	return record(bpf_msg_redirect_map(msg, &out_map, 0, redirect_flags), len);
+		return conclude(bpf_msg_redirect_hash(msg, &out_map, &key, flags()), len);
+	return conclude(bpf_msg_redirect_map(msg, &out_map, key.words[0], flags()), len);
 }
 
 struct bpf_iter_meta;

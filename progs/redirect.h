@@ -5,8 +5,14 @@
 
 #include <linux/types.h>
 
-/* No verdict of its own: that of the helper that redirects. */
-#define REDIRECT -1
+/*
+ * No verdict of its own: that of the helper that redirects. The others call it, too, to no avail: all
+ * the same the data is dropped.
+ */
+#define REDIRECT       -1
+#define REDIRECT_DROP  -2 /* the target is there, but the verdict is SK_DROP */
+#define REDIRECT_FLAGS -3 /* with a flag that there is not */
+#define REDIRECT_KEY   -4 /* to a key that is not in the map, nor can be in a SOCKMAP */
 
 /* Keys of the maps: the target is where the programs look for it. */
 #define KEY_OUT 0
