@@ -7,7 +7,7 @@
  * some sends. A model of sk_msg, a few lines of C, tells from the same script what each send has to
  * return, which bytes have to arrive after it and where, how often the program runs, on how many
  * bytes, and what its helpers return. The others are about what happens around a program: ways to
- * send, two senders, corked data whose socket goes away.
+ * send, two senders, sends that do not wait, corked data whose socket goes away.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@
 #include "msg.skel.h"
 #include "redirect.skel.h"
 
-#define SENDS_MAX  16
+#define SENDS_MAX  18
 #define STREAM_MAX (512 << 10)
 
 enum verdict {
@@ -49,6 +49,7 @@ struct script {
 		enum verdict verdict;
 		unsigned int cork, apply;
 		struct msg_range pull, pop, push;
+		unsigned int flags; /* of the helpers for these */
 	} steps[8];
 	size_t sends[SENDS_MAX];
 	bool apart; /* what is sent gets memory that is not next to that of the send before */
@@ -115,6 +116,16 @@ static int model_push(struct bytes *m, const struct msg_range *push)
 	return 0;
 }
 
+static void model_changes(struct bytes *m, const struct msg_step *step, struct msg_run *run)
+{
+	if (step->pull.len)
+		run->pull = model_pull(m, &step->pull);
+	if (step->pop.len)
+		run->pop = model_pop(m, &step->pop);
+	if (step->push.len)
+		run->push = model_push(m, &step->push);
+}
+
 static void model_program(struct model *m)
 {
 	unsigned int i = m->nr_runs < MSG_STEPS ? m->nr_runs : MSG_STEPS - 1;
@@ -122,12 +133,10 @@ static void model_program(struct model *m)
 
 	m->nr_runs++;
 	m->runs[i] = (struct msg_run){ .size = m->message.len };
-	if (step->pull.len)
-		m->runs[i].pull = model_pull(&m->message, &step->pull);
-	if (step->pop.len)
-		m->runs[i].pop = model_pop(&m->message, &step->pop);
-	if (step->push.len)
-		m->runs[i].push = model_push(&m->message, &step->push);
+	if (step->flags)
+		m->runs[i].pull = m->runs[i].pop = m->runs[i].push = -EINVAL;
+	else
+		model_changes(&m->message, step, &m->runs[i]);
 	m->verdict = step;
 	m->apply = step->apply;
 }
@@ -243,6 +252,7 @@ static void write_script(const struct topology *t, struct msg_bpf *skel, const s
 			.pull = step->pull,
 			.pop = step->pop,
 			.push = step->push,
+			.flags = step->flags,
 			.verdict = verdict_of(t, step->verdict),
 		};
 		if (!is_empty(step + 1))
@@ -515,6 +525,37 @@ static void two_senders(struct topology *t)
 		topology_check_empty(t);
 }
 
+/* ---- More than there is room for --------------------------------------------------------------- */
+
+static bool set_size(int fd, int option, int size)
+{
+	return CHECK_OK(setsockopt(fd, SOL_SOCKET, option, &size, sizeof(size)) ? -errno : 0,
+			"set the size of a buffer");
+}
+
+/* What send(2) says that it has sent arrives, and no more: the rest of the message is given back. */
+static void dont_wait(struct topology *t)
+{
+	static const struct step steps[][2] = { { { .apply = 5000 }, {} }, { { .apply = 0 }, {} } };
+	struct msg_bpf *skel __auto_msg = replace_program(t);
+	static char data[PUMPED];
+
+	if (!skel || !set_size(t->in.mapped, SO_SNDBUF, SMALL_BUFFER) ||
+	    !set_size(t->out.mapped, SO_SNDBUF, SMALL_BUFFER) ||
+	    !set_size(t->target, SO_RCVBUF, SMALL_BUFFER))
+		return;
+	for (unsigned int i = 0; i < ARRAY_SIZE(steps); i++) {
+		ssize_t n;
+
+		fill_pattern(data, sizeof(data), new_seed(), 0);
+		write_script(t, skel, steps[i]);
+		n = send(t->in.mapped, data, sizeof(data), MSG_DONTWAIT);
+		if (!CHECK(n > 0, "send what there is no room for: %s", strerror(errno)) ||
+		    !check_stream(t->target, data, n, "what was sent") || !topology_check_empty(t))
+			return;
+	}
+}
+
 /* ---- Corks ------------------------------------------------------------------------------------- */
 
 /* Of which less than that is sent. */
@@ -567,9 +608,7 @@ static void cork_shutdown(struct topology *t)
 
 static bool set_sndbuf(struct topology *t, int size)
 {
-	return CHECK_OK(
-		setsockopt(t->in.mapped, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) ? -errno : 0,
-		"SO_SNDBUF");
+	return set_size(t->in.mapped, SO_SNDBUF, size);
 }
 
 /*
@@ -740,6 +779,22 @@ static const struct scenario scenarios[] = {
 	  SCRIPT(STEPS({ .verdict = GO, .cork = 1200 }, { .verdict = GO, .push = { 650, 10 } }),
 		 SENDS(100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100), .apart = true),
 	  .guards = offset_fixes },
+	/* As many pieces as a message can have, and one less: none is left to split one into two. */
+	{ "cork-full-push", ANY_WAY, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO, .cork = 1700 }, { .verdict = GO, .push = { 850, 10 } }),
+		 .sends = { [0 ... 16] = 100 }, .apart = true) },
+	{ "cork-full-pop", ANY_WAY, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO, .cork = 1700 }, { .verdict = GO, .pop = { 830, 20 } }),
+		 .sends = { [0 ... 16] = 100 }, .apart = true) },
+	{ "cork-full-pieces", ANY_WAY, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO, .cork = 1700 }, { .verdict = GO,
+							  .pull = { 1530, 40 },
+							  .pop = { 250, 500 },
+							  .push = { 650, 10 } }),
+		 .sends = { [0 ... 16] = 100 }, .apart = true) },
+	{ "cork-nearly-full-push", ANY_WAY, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO, .cork = 1600 }, { .verdict = GO, .push = { 850, 10 } }),
+		 .sends = { [0 ... 15] = 100 }, .apart = true) },
 	{ "cork-leave", ANY_WAY, tcp, .run = cork_leave },
 	{ "cork-close", ANY_WAY, tcp, .run = cork_close },
 	{ "cork-shutdown", ANY_WAY, tcp4, .run = cork_shutdown },
@@ -793,6 +848,22 @@ static const struct scenario scenarios[] = {
 		       { .verdict = GO, .push = { 5000, 10 } }),
 		 SENDS(100, 100, 100, 100, 100, 100, 100, 100)) },
 
+	/* The end lies beyond 4 GiB, or, counted in 32 bits, at the beginning again. */
+	{ "overflow", ANY_WAY, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO, .pop = { 99, UINT32_MAX - 90 } },
+		       { .verdict = GO, .pop = { 1, UINT32_MAX } },
+		       { .verdict = GO, .pull = { 99, UINT32_MAX - 90 } },
+		       { .verdict = GO, .pull = { 1, UINT32_MAX } },
+		       { .verdict = GO, .push = { UINT32_MAX, 10 } }),
+		 SENDS(100, 100, 100, 100, 100)) },
+	{ "helper-flags", ANY_WAY, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO,
+			 .pull = { 5, 10 },
+			 .pop = { 7, 20 },
+			 .push = { 6, 15 },
+			 .flags = 1 }),
+		 SENDS(100)) },
+
 	/* Together. */
 	{ "cork-pop", ANY_WAY, tcp4,
 	  SCRIPT(STEPS({ .verdict = GO, .cork = 100, .pop = { 10, 10 } }, { .verdict = GO }),
@@ -833,6 +904,7 @@ static const struct scenario scenarios[] = {
 	{ "more", ANY_WAY, tcp4, .run = ways, .value = MORE },
 	{ "zerocopy", ANY_WAY, tcp4, .run = ways, .value = ZEROCOPY },
 	{ "two-senders", ANY_WAY, tcp, .run = two_senders },
+	{ "dont-wait", ANY_WAY, tcp, .run = dont_wait },
 };
 
 static bool describe(unsigned int i, struct subtest *sub)

@@ -43,9 +43,9 @@ static __always_inline void fill(struct sk_msg_md *msg)
 }
 
 /* What was pushed is not initialised: it is pulled, which makes it writable, and written. */
-static __always_inline int push(struct sk_msg_md *msg, __u32 start, __u32 len)
+static __always_inline int push(struct sk_msg_md *msg, __u32 start, __u32 len, __u32 flags)
 {
-	int err = bpf_msg_push_data(msg, start, len, 0);
+	int err = bpf_msg_push_data(msg, start, len, flags);
 
 	if (err || !len)
 		return err;
@@ -76,12 +76,12 @@ int msg_script(struct sk_msg_md *msg)
 	bpf_msg_apply_bytes(msg, step->apply);
 	if (step->pull.len) {
 		run->pull = bpf_msg_pull_data(msg, step->pull.start,
-					      step->pull.start + step->pull.len, 0);
+					      step->pull.start + step->pull.len, step->flags);
 		if (!run->pull)
 			invert(msg);
 	}
-	run->pop = bpf_msg_pop_data(msg, step->pop.start, step->pop.len, 0);
-	run->push = push(msg, step->push.start, step->push.len);
+	run->pop = bpf_msg_pop_data(msg, step->pop.start, step->pop.len, step->flags);
+	run->push = push(msg, step->push.start, step->push.len, step->flags);
 	nr_runs++;
 
 	switch (step->verdict) {

@@ -24,6 +24,7 @@ struct msg_step {
 	struct msg_range pull; /* and invert the bits of the first MSG_TOUCH_MAX bytes of it */
 	struct msg_range pop;
 	struct msg_range push; /* byte n becomes MSG_PUSHED(n); MSG_TOUCH_MAX bytes at most */
+	__u32 flags;	       /* of these helpers, which know none */
 	__u32 verdict;
 };
 
