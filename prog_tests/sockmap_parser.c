@@ -498,6 +498,11 @@ static const struct fix linearize_fixes[] = {
 	{},
 };
 
+static const struct fix last_fixes[] = {
+	{ "583585e48d96", "skmsg: Fix wrong last sg check in sk_msg_recvmsg()" },
+	{},
+};
+
 static const struct fix done_fixes[] = {
 	{ "809e4dc71a0f", "bpf, sockmap: Fix bug that strp_done cannot be called" },
 	{},
@@ -526,6 +531,10 @@ static const struct scenario scenarios[] = {
 	  SCRIPT(RECORDS(GOES(65536), GOES(50), GOES(40000)), .piece = 3001) },
 	{ "many-pieces", REDIRECTED, tcp, SCRIPT(RECORDS(GOES(4000)), .times = 2, .piece = 100),
 	  .guards = linearize_fixes },
+	/* As many as a message can have elements, and one or two more or less. */
+	{ "pieces", REDIRECTED, tcp4,
+	  SCRIPT(RECORDS(GOES(1600), GOES(1700), GOES(1800), GOES(1900), GOES(2000)), .piece = 100),
+	  .guards = last_fixes },
 	{ "thousands", PARSER_EGRESS, tcp4, THOUSANDS },
 	/* The worker charges the target without its lock, and who reads meanwhile upsets that. */
 	{ "thousands", PARSER_INGRESS, tcp4, THOUSANDS,
