@@ -13,6 +13,8 @@
  *	exclusive		a map has a verdict with a parser or one without, not both
  *	two-maps		a socket is subject to one program of a type: a second map with one does
  *				not take it; maps with programs of other types do
+ *	two-verdicts		nor does one with the other type of verdict
+ *	two-parsers		or with a second parser
  *	after-insert		sockets get the programs that the map has when they are inserted
  *	detached		a map that has lost its program gives none to those inserted later
  *	parser-refuses		a map with a parser takes TCP only
@@ -31,6 +33,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -168,6 +171,19 @@ static void none(const struct map_env *env)
 	for_each_type(env, none_of_type);
 }
 
+/* Without room for ids, a query says how many there are. */
+static void check_count(int map_fd, enum bpf_attach_type type)
+{
+	uint32_t id = 0, n = 0;
+
+	CHECK_OK(bpf_prog_query(map_fd, type, 0, NULL, &id, &n) ? -errno : 0, "query without room");
+	CHECK_EQ(n, 1, "programs that a query without room reports");
+	CHECK_EQ(id, 0, "program of a query without room");
+	n = 1;
+	CHECK_OK(bpf_prog_query(map_fd, type, 0, NULL, NULL, &n) ? -errno : 0, "query for nobody");
+	CHECK_EQ(n, 1, "programs that a query for nobody reports");
+}
+
 static void query_type(const struct map_env *env, const struct attachable *a)
 {
 	struct attach_bpf *skel __auto_attach = NULL;
@@ -179,6 +195,7 @@ static void query_type(const struct map_env *env, const struct attachable *a)
 	prog = program(skel, a->type, 0);
 	CHECK_OK(attach(prog, map_fd, a->type), "attach");
 	check_query(map_fd, a->type, prog);
+	check_count(map_fd, a->type);
 	for (size_t i = 0; i < ARRAY_SIZE(attachables); i++) {
 		if (attachables[i].type == a->type || !have_feature(attachables[i].feature))
 			continue;
@@ -233,9 +250,29 @@ static void bad_descriptors(const struct map_env *env)
 	for_each_type(env, bad_descriptors_type);
 }
 
+/* Of something that is attached, or the flags are not what it fails at. */
+static int detach_with_flags(int prog_fd, int map_fd, enum bpf_attach_type type)
+{
+	union bpf_attr attr = {
+		.target_fd = map_fd,
+		.attach_bpf_fd = prog_fd,
+		.attach_type = type,
+		.attach_flags = BPF_F_ALLOW_OVERRIDE,
+	};
+	int err;
+
+	if (!CHECK_OK(attach(prog_fd, map_fd, type), "attach"))
+		return 0;
+	err = syscall(SYS_bpf, BPF_PROG_DETACH, &attr, sizeof(attr)) ? -errno : 0;
+	check_query(map_fd, type, prog_fd);
+	CHECK_OK(detach(prog_fd, map_fd, type), "detach");
+	return err;
+}
+
 static void flags_type(const struct map_env *env, const struct attachable *a)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = 1);
+	LIBBPF_OPTS(bpf_prog_attach_opts, in_place_of);
 	struct attach_bpf *skel __auto_attach = NULL;
 	int map_fd __auto_close = -1;
 	int prog;
@@ -243,8 +280,12 @@ static void flags_type(const struct map_env *env, const struct attachable *a)
 	if (!open_both(env, 1, &skel, &map_fd))
 		return;
 	prog = program(skel, a->type, 0);
+	in_place_of.replace_prog_fd = program(skel, a->type, 1);
 	CHECK_ERR(bpf_prog_attach(prog, map_fd, a->type, BPF_F_ALLOW_OVERRIDE) ? -errno : 0, EINVAL,
 		  "attach with BPF_F_ALLOW_OVERRIDE");
+	CHECK_ERR(bpf_prog_attach_opts(prog, map_fd, a->type, &in_place_of) ? -errno : 0, EINVAL,
+		  "attach in the place of a program");
+	CHECK_ERR(detach_with_flags(prog, map_fd, a->type), EINVAL, "detach with flags");
 	if (have_feature(FEAT_QUERY))
 		CHECK_ERR(query_error(map_fd, a->type, BPF_F_QUERY_EFFECTIVE), EINVAL,
 			  "query with BPF_F_QUERY_EFFECTIVE");
@@ -495,6 +536,53 @@ static void two_maps(const struct map_env *env)
 	check_seen(skel, &pair, false, true, "in the other map only");
 }
 
+/* A socket in the one map is not let into the other. */
+static void check_exclude(int map_fd, int other, const struct sock_pair *pair, const char *what)
+{
+	if (!check_insert(map_fd, 0, pair->mapped))
+		return;
+	CHECK_ERR(update(other, pair->mapped), EBUSY, "%s", what);
+	check_entry(other, 0, -1);
+	check_delete(map_fd, 0);
+	check_traffic(pair);
+}
+
+/* A verdict with a parser and one without are both about what the socket receives. */
+static void two_verdicts(const struct map_env *env)
+{
+	struct attach_bpf *skel __auto_attach = NULL;
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int map_fd __auto_close = -1, other __auto_close = make_map(env, 1);
+
+	if (other < 0 || !open_both(env, 1, &skel, &map_fd) ||
+	    !CHECK_OK(make_pair(env->kind, &pair), "make a pair of sockets") ||
+	    !CHECK_OK(attach(program(skel, BPF_SK_SKB_VERDICT, 0), map_fd, BPF_SK_SKB_VERDICT),
+		      "attach a verdict") ||
+	    !CHECK_OK(attach(program(skel, BPF_SK_SKB_STREAM_VERDICT, 1), other,
+			     BPF_SK_SKB_STREAM_VERDICT),
+		      "attach a parser's verdict to another map"))
+		return;
+	check_exclude(map_fd, other, &pair, "insert into the map with a parser's verdict");
+	check_exclude(other, map_fd, &pair, "insert into the map with a verdict");
+}
+
+static void two_parsers(const struct map_env *env)
+{
+	enum bpf_attach_type type = BPF_SK_SKB_STREAM_PARSER;
+	struct attach_bpf *skel __auto_attach = NULL;
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int map_fd __auto_close = -1, other __auto_close = make_map(env, 1);
+
+	if (other < 0 || !open_both(env, 1, &skel, &map_fd) ||
+	    !CHECK_OK(make_pair(env->kind, &pair), "make a pair of sockets") ||
+	    !CHECK_OK(attach(program(skel, type, 0), map_fd, type), "attach a parser") ||
+	    !CHECK_OK(attach(program(skel, type, 1), other, type),
+		      "attach a parser to another map"))
+		return;
+	check_exclude(map_fd, other, &pair, "insert into the map of the second parser");
+	check_exclude(other, map_fd, &pair, "insert into the map of the first parser");
+}
+
 /* And what it has refused is as it was, and can be inserted when the parser has gone. */
 static void parser_refuses(const struct map_env *env)
 {
@@ -668,14 +756,16 @@ static void link_update_type(const struct map_env *env, const struct attachable 
 {
 	struct attach_bpf *skel __auto_attach = NULL;
 	int map_fd __auto_close = -1, link __auto_close = -1;
-	bool is_msg = a->type == BPF_SK_MSG_VERDICT;
-	int one, two, wrong;
+	bool is_msg = a->type == BPF_SK_MSG_VERDICT,
+	     is_parser = a->type == BPF_SK_SKB_STREAM_PARSER;
+	int one, two, wrong, other;
 
 	if (!open_both(env, 1, &skel, &map_fd))
 		return;
 	one = program(skel, a->type, 0);
 	two = program(skel, a->type, 1);
 	wrong = program(skel, is_msg ? BPF_SK_SKB_VERDICT : BPF_SK_MSG_VERDICT, 0);
+	other = program(skel, is_parser ? BPF_SK_SKB_VERDICT : BPF_SK_SKB_STREAM_PARSER, 0);
 	link = create_link(one, map_fd, a->type);
 	if (!CHECK_OK(link, "make a link"))
 		return;
@@ -687,6 +777,8 @@ static void link_update_type(const struct map_env *env, const struct attachable 
 	CHECK_OK(update_link(link, one, two), "BPF_F_REPLACE of what is attached");
 	check_query(map_fd, a->type, one);
 	CHECK_ERR(update_link(link, wrong, -1), EINVAL, "update to a program of another type");
+	check_query(map_fd, a->type, one);
+	CHECK_ERR(update_link(link, other, -1), EINVAL, "update to a program to attach elsewhere");
 	check_query(map_fd, a->type, one);
 	CHECK_OK(update_link(link, one, one), "BPF_F_REPLACE by the same");
 	check_link_info(link, a->type, map_id(map_fd), one);
@@ -782,6 +874,8 @@ static const struct map_case cases[] = {
 	  .needs = STREAM_VERDICT },
 	{ "two-maps-sk_skb", mappable_kinds, .run = two_maps, .value = BPF_SK_SKB_VERDICT,
 	  .needs = SKB_VERDICT },
+	{ "two-verdicts", tcp, .run = two_verdicts, .needs = SKB_VERDICT | STREAM_VERDICT },
+	{ "two-parsers", tcp, .run = two_parsers, .needs = STREAM_VERDICT },
 	{ "after-insert-sk_msg", tcp, .run = after_insert, .value = BPF_SK_MSG_VERDICT,
 	  .needs = MSG_VERDICT },
 	{ "after-insert-parser", tcp, .run = after_insert, .value = BPF_SK_SKB_STREAM_VERDICT,
