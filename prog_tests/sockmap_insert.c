@@ -22,6 +22,11 @@
  *	then-disconnected	the same; and it can be connected, inserted and used again
  *	then-not-listening	so can a listener that is one no more
  *	then-connected		UDP: it stays, with whomever it is connected to
+ *	then-addrform		it is an IPv6 socket as long as it is in a map
+ *
+ * When a sockops program may insert a socket:
+ *
+ *	sockops-events		when it listens or is established, and on no other event
  *
  * And what has no place in a map at all:
  *
@@ -41,10 +46,13 @@
 #include <unistd.h>
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 
 #include "harness/harness.h"
 #include "harness/map_case.h"
 #include "network_helpers.h"
+#include "progs/sockops.h"
+#include "sockops.skel.h"
 
 /* ---- States ---------------------------------------------------------------------------------- */
 
@@ -359,6 +367,55 @@ static void then_disconnected(const struct map_env *env)
 }
 
 /* A listener that does not listen any more. */
+/* An IPv6 socket whose peer is an IPv4 one. */
+static bool make_mixed_pair(const struct sock_kind *kind, struct sock_pair *pair)
+{
+	struct sockaddr_in6 addr = { .sin6_family = AF_INET6 };
+	int listener __auto_close = socket_loopback(sock_kind("tcp4"));
+	struct sockaddr_in in = {};
+	socklen_t len = sizeof(in);
+
+	pair->kind = kind;
+	pair->mapped = socket_opened(kind);
+	if (!CHECK_OK(listener, "make a listener") || !CHECK_OK(pair->mapped, "make a socket") ||
+	    !CHECK_OK(status(getsockname(listener, (struct sockaddr *)&in, &len)), "getsockname"))
+		return false;
+	addr.sin6_port = in.sin_port;
+	addr.sin6_addr.s6_addr16[5] = 0xffff;
+	addr.sin6_addr.s6_addr32[3] = in.sin_addr.s_addr;
+	if (!CHECK_OK(status(connect(pair->mapped, (struct sockaddr *)&addr, sizeof(addr))),
+		      "connect to an IPv4 address"))
+		return false;
+	pair->peer = accept_timeout(listener);
+	return CHECK_OK(pair->peer, "accept");
+}
+
+static int become_ipv4(int fd)
+{
+	const int family = PF_INET;
+
+	return status(setsockopt(fd, IPPROTO_IPV6, IPV6_ADDRFORM, &family, sizeof(family)));
+}
+
+/* What becomes an IPv4 socket gets the functions of one: not while it has those of a map. */
+static void then_addrform(const struct map_env *env)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int map_fd __auto_close = make_map(env, 1);
+
+	if (map_fd < 0 || !make_mixed_pair(env->kind, &pair) ||
+	    !check_insert(map_fd, 0, pair.mapped))
+		return;
+	CHECK_ERR(become_ipv4(pair.mapped), EBUSY, "IPV6_ADDRFORM of a socket in a map");
+	check_entry(map_fd, 0, pair.mapped);
+	check_traffic(&pair);
+	check_delete(map_fd, 0);
+	CHECK_OK(become_ipv4(pair.mapped), "IPV6_ADDRFORM of a socket that has left");
+	check_traffic(&pair);
+	check_insert(map_fd, 0, pair.mapped);
+	check_traffic(&pair);
+}
+
 static void then_not_listening(const struct map_env *env)
 {
 	struct sock_pair pair __auto_pair = { env->kind, socket_loopback(env->kind), -1 };
@@ -483,15 +540,91 @@ static void owned(const struct map_env *env)
 		  "insert of a socket that is in a map, into a REUSEPORT_SOCKARRAY");
 }
 
+/* ---- Events ---------------------------------------------------------------------------------- */
+
+#define __auto_sockops __attribute__((cleanup(destroy_sockops)))
+
+static void destroy_sockops(struct sockops_bpf **skel)
+{
+	sockops_bpf__destroy(*skel);
+}
+
+static struct sockops_bpf *attach_sockops(const struct map_env *env)
+{
+	struct sockops_bpf *skel = sockops_bpf__open();
+	int cgroup_fd __auto_close = open_cgroup();
+
+	if (!CHECK(skel, "open the BPF object"))
+		return NULL;
+	bpf_map__set_type(skel->maps.map, env->type);
+	skel->rodata->use_sockhash = is_hash(env);
+	skel->bss->mark = new_seed();
+	for (unsigned int i = 0; i < EVENTS; i++)
+		skel->bss->errors[i] = NOT_SEEN;
+	if (CHECK_OK(cgroup_fd, "open the cgroup") &&
+	    CHECK_OK(sockops_bpf__load(skel), "load the BPF object")) {
+		track_bpf_object(skel->obj);
+		skel->links.insert_on_event =
+			bpf_program__attach_cgroup(skel->progs.insert_on_event, cgroup_fd);
+		if (CHECK(skel->links.insert_on_event, "attach to the cgroup: errno %d", errno))
+			return skel;
+	}
+	sockops_bpf__destroy(skel);
+	return NULL;
+}
+
+/* fd < 0: the event has not put anything into the map. */
+static void check_event(const struct sockops_bpf *skel, unsigned int event, int fd,
+			const char *what)
+{
+	CHECK_EQ(skel->bss->errors[event], fd < 0 ? -EOPNOTSUPP : 0, "insert on: %s", what);
+	check_entry(bpf_map__fd(skel->maps.map), event, fd);
+}
+
+static int marked(int fd, uint32_t mark)
+{
+	return fd < 0 ? fd : status(setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)));
+}
+
+static void sockops_events(const struct map_env *env)
+{
+	int listener __auto_close = socket_bound(env->kind);
+	struct sockops_bpf *skel __auto_sockops = NULL;
+	struct sock_pair pair __auto_pair = { env->kind, socket_opened(env->kind), -1 };
+
+	skel = attach_sockops(env);
+	if (!skel || !CHECK_OK(marked(listener, skel->bss->mark), "mark the listener") ||
+	    !CHECK_OK(marked(pair.mapped, skel->bss->mark), "mark the client") ||
+	    !CHECK_OK(status(listen(listener, 1)), "listen") ||
+	    !CHECK_OK(connect_to(pair.mapped, listener), "connect"))
+		return;
+	pair.peer = accept_timeout(listener);
+	if (!CHECK_OK(pair.peer, "accept"))
+		return;
+	check_event(skel, BPF_SOCK_OPS_TCP_LISTEN_CB, listener, "BPF_SOCK_OPS_TCP_LISTEN_CB");
+	check_event(skel, BPF_SOCK_OPS_TCP_CONNECT_CB, -1, "BPF_SOCK_OPS_TCP_CONNECT_CB");
+	check_event(skel, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, pair.mapped,
+		    "BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB");
+	check_event(skel, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, pair.peer,
+		    "BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB");
+	check_traffic(&pair);
+}
+
 /* ---- The plan -------------------------------------------------------------------------------- */
 
 static const char *const tcp[] = { "tcp4", "tcp6", NULL };
+static const char *const tcp6[] = { "tcp6", NULL };
 static const char *const udp[] = { "udp4", "udp6", NULL };
 static const char *const inet[] = { "tcp4", "tcp6", "udp4", "udp6", NULL };
 
 static const struct fix unhashed_fixes[] = {
 	{ "66efd3368ae1", "bpf, sockmap: Reject unhashed UDP sockets on sockmap update" },
 	{ "8d6650646ce4", "bpf: syzkaller found null ptr deref in unix_bpf proto add" },
+	{},
+};
+
+static const struct fix addrform_fixes[] = {
+	{ "b6f6118901d1", "ipv6: restrict IPV6_ADDRFORM operation" },
 	{},
 };
 
@@ -535,6 +668,8 @@ static const struct map_case cases[] = {
 	{ "then-disconnected", inet, .run = then_disconnected },
 	{ "then-not-listening", tcp, .run = then_not_listening },
 	{ "then-connected", udp, .run = then_connected },
+	{ "then-addrform", tcp6, .run = then_addrform, .guards = addrform_fixes },
+	{ "sockops-events", tcp, .run = sockops_events, .needs = (feature_set)1 << FEAT_CGROUP },
 
 	{ "not-a-socket", NULL, .run = not_a_socket },
 	{ "foreign", NULL, .run = foreign },
