@@ -5,6 +5,7 @@
  *
  *	error-queue	MSG_ERRQUEUE finds no errors, and takes no data
  *	unsent		SIOCOUTQ counts what was sent, not what came
+ *	listener	FIONREAD is not for a socket that listens
  *	interrupted	a signal ends recv(2); what comes then is read
  *	timed-out	SO_RCVTIMEO ends it with EAGAIN; what comes then is read
  *	disconnected	the socket is disconnected, which ends it, or is refused
@@ -86,6 +87,11 @@ static void unsent(struct topology *t)
 	CHECK_EQ(n, 0, "unsent bytes at a socket that has sent nothing");
 	check_arrives(t->target, &m, "data after SIOCOUTQ");
 	topology_check_verdicts(t);
+}
+
+static void listener(struct topology *t)
+{
+	CHECK_ERR(bytes_readable(t->out.mapped), EINVAL, "FIONREAD of a listener");
 }
 
 static ssize_t recv_now(void *arg)
@@ -323,6 +329,8 @@ static const struct kinds all_kinds[] = {
 static const struct scenario scenarios[] = {
 	{ "error-queue", ANY_PASS | ANY_INGRESS, tcp_udp, .run = error_queue },
 	{ "unsent", ANY_PASS | ANY_INGRESS, tcp_udp, .run = unsent },
+	{ "listener", SKB_INGRESS | MSG_INGRESS, tcp, .run = listener,
+	  .with = { .to_listener = true, .two_maps = true } },
 	{ "interrupted", ANY_PASS | ANY_INGRESS, sleepers, .run = interrupted },
 	{ "timed-out", ANY_PASS | ANY_INGRESS, all_kinds, .run = timed_out },
 	{ "disconnected", ANY_PASS | ANY_INGRESS, tcp, .run = disconnected },
