@@ -33,10 +33,13 @@
  *	next-key-missing	from a key that is not there, it starts again
  *	next-key-deleting	each key of a SOCKHASH is deleted as it is seen
  *	create			what maps there are not
+ *	create-unprivileged	whoever may make other maps may not make these
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -731,6 +734,29 @@ static void create(const struct map_env *env)
 	}
 }
 
+/* Of all capabilities, keep but CAP_BPF. */
+static int keep_cap_bpf(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+
+	data[CAP_TO_INDEX(CAP_BPF)].effective = CAP_TO_MASK(CAP_BPF);
+	data[CAP_TO_INDEX(CAP_BPF)].permitted = CAP_TO_MASK(CAP_BPF);
+	return syscall(SYS_capset, &header, data) ? -errno : 0;
+}
+
+static void create_unprivileged(const struct map_env *env)
+{
+	int array __auto_close = -1, map_fd __auto_close = -1;
+
+	if (!CHECK_OK(keep_cap_bpf(), "give up capabilities"))
+		return;
+	array = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, 4, 8, 1, NULL);
+	map_fd = bpf_map_create(env->type, NULL, 4, 8, 1, NULL);
+	CHECK_ERR(map_fd < 0 ? -errno : 0, EPERM, "create a map without CAP_NET_ADMIN");
+	CHECK_OK(array < 0 ? -errno : 0, "create an array without CAP_NET_ADMIN");
+}
+
 /* ---- The plan -------------------------------------------------------------------------------- */
 
 static const char *const tcp[] = { "tcp4", "tcp6", NULL };
@@ -795,6 +821,7 @@ static const struct map_case cases[] = {
 	{ "next-key-missing", udp, .run = next_key_missing },
 	{ "next-key-deleting", udp, .run = next_key_deleting, .only = BPF_MAP_TYPE_SOCKHASH },
 	{ "create", NULL, .run = create },
+	{ "create-unprivileged", NULL, .run = create_unprivileged },
 };
 
 static bool describe(unsigned int i, struct subtest *sub)
