@@ -5,6 +5,7 @@
  *
  *	plain			a pair of sockets in a map without programs carries its own traffic,
  *				whichever way the reader waits
+ *	plain-sender		recvfrom(2) says who has sent what comes to it there
  *	before-insertion	data that came before the socket was in a map is read then
  *	early-and-late		the same, and more has come before that is read
  *	leave			all that came through the program is read; the socket leaves the map,
@@ -25,6 +26,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -188,6 +190,38 @@ static void plain(struct topology *t)
 	}
 	if (remove_key(map, 0) && remove_key(map, 1))
 		check_native_both_ways(&t->in);
+}
+
+/* An address as long as the caller says it is; AF_UNIX gives one to who asks for none in particular. */
+static bool check_sender(int fd, const struct message *m, int from)
+{
+	struct sockaddr_storage want = {}, got = {};
+	socklen_t want_len = sizeof(want), got_len = sizeof(got);
+	char buf[MESSAGE_MAX];
+	ssize_t n;
+
+	if (!check_poll(fd, POLLIN, "a datagram"))
+		return false;
+	n = recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&got, &got_len);
+	getsockname(from, (struct sockaddr *)&want, &want_len);
+	return CHECK_BYTES(buf, n < 0 ? -errno : n, m->bytes, m->len, "recvfrom") &&
+	       CHECK(got_len == want_len && !memcmp(&got, &want, want_len),
+		     "the sender's address, of %u bytes", got_len);
+}
+
+static void plain_sender(struct topology *t)
+{
+	const struct sockaddr any = { .sa_family = AF_UNIX };
+	struct bpf_map *map = t->skel->maps.nop_map;
+	struct message m;
+
+	fill_message(&m, 100);
+	if (t->in.kind->family == AF_UNIX &&
+	    !CHECK_OK(bind(t->in.peer, &any, sizeof(any.sa_family)) ? -errno : 0, "bind"))
+		return;
+	if (topology_remove_sockets(t) && insert(map, 0, t->in.mapped) &&
+	    check_send(t->in.peer, &m, "send") && check_sender(t->in.mapped, &m, t->in.peer))
+		check_nothing(t->in.mapped, "nothing more");
 }
 
 static void before_insertion(struct topology *t)
@@ -390,22 +424,24 @@ static const struct kinds tcp[] = { { .in = "tcp4" }, { .in = "tcp6" }, {} };
 
 static const struct kinds udp[] = { { .in = "udp4" }, { .in = "udp6" }, {} };
 
+static const struct kinds datagrams[] = {
+	{ .in = "udp4" },
+	{ .in = "udp6" },
+	{ .in = "unix_dgram" },
+	{},
+};
+
 static const struct kinds streams[] = {
 	{ .in = "tcp4" }, { .in = "tcp6" }, { .in = "unix_stream" }, { .in = "vsock_stream" }, {},
 };
 
 static const struct kinds any[] = {
-	{ .in = "tcp4" },
-	{ .in = "tcp6" },
-	{ .in = "udp4" },
-	{ .in = "udp6" },
-	{ .in = "unix_stream" },
-	{ .in = "unix_dgram" },
-	{ .in = "vsock_stream" },
-	{ "unix_stream", "tcp4" },
-	{ "tcp6", "udp6" },
-	{ "udp4", "unix_dgram" },
-	{},
+	{ .in = "tcp4" },	   { .in = "tcp6" },
+	{ .in = "udp4" },	   { .in = "udp6" },
+	{ .in = "unix_stream" },   { .in = "unix_dgram" },
+	{ .in = "vsock_stream" },  { .in = "vsock_seqpacket" },
+	{ "unix_stream", "tcp4" }, { "tcp6", "udp6" },
+	{ "udp4", "unix_dgram" },  {},
 };
 
 static const struct fix stall_fixes[] = {
@@ -431,6 +467,7 @@ static const struct fix lookup_fixes[] = {
 
 static const struct scenario scenarios[] = {
 	{ "plain", SKB_PASS, any, .run = plain },
+	{ "plain-sender", SKB_PASS, datagrams, .run = plain_sender },
 	{ "before-insertion", SKB_PASS, any, .run = before_insertion, .guards = stall_fixes },
 	{ "early-and-late", SKB_PASS, any, .run = early_and_late, .guards = stall_fixes },
 	{ "leave", ANY_PASS | ANY_INGRESS, any, .run = leave, .guards = copied_fixes },
