@@ -7,7 +7,8 @@
  *
  * A verdict program that changes the skb: what it has made of it arrives, and nothing else.
  *
- *	bytes			bpf_skb_pull_data(), and then the first and the last byte
+ *	bytes			bpf_skb_pull_data(), and then the first and the last byte; all of them
+ *				are between data and data_end
  *	shrink-tail, grow-tail	bpf_skb_change_tail()
  *	grow-head		bpf_skb_change_head()
  *	shrink-room, grow-room	bpf_skb_adjust_room(), at the beginning
@@ -213,6 +214,8 @@ static void change(struct topology *t)
 	    !CHECK_EQ(skel->bss->error, -c->error, "what the helper returned") ||
 	    !CHECK_EQ(skel->bss->in_verdict.len, m.len, "length of the skb"))
 		return;
+	if (c->what == CHANGE_BYTES)
+		CHECK_EQ(skel->bss->pulled, m.len, "bytes between data and data_end");
 	topology_check_empty(t);
 }
 
@@ -232,6 +235,11 @@ static const struct fix tail_fixes[] = {
 	{},
 };
 
+static const struct fix end_fixes[] = {
+	{ "b2c4618162ec", "bpf, sockmap: sk_skb data_end access incorrect when src_reg = dst_reg" },
+	{},
+};
+
 #define SKB (SKB_PASS | SKB_INGRESS | SKB_EGRESS)
 
 #define CHANGE(what, by, flags, error)                \
@@ -242,7 +250,7 @@ static const struct fix tail_fixes[] = {
 
 static const struct scenario scenarios[] = {
 	{ "fields", ANY_PASS | MSG_PASS, inet, .run = fields },
-	{ "bytes", SKB, any, CHANGE(CHANGE_BYTES, 0, 0, 0) },
+	{ "bytes", SKB, any, CHANGE(CHANGE_BYTES, 0, 0, 0), .guards = end_fixes },
 	{ "shrink-tail", SKB, any, CHANGE(CHANGE_TAIL, -100, 0, 0), .guards = tail_fixes },
 	{ "grow-tail", SKB, any, CHANGE(CHANGE_TAIL, 100, 0, 0), .guards = tail_fixes },
 	{ "grow-head", SKB, any, CHANGE(CHANGE_HEAD, 30, 0, 0) },

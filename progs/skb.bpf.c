@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Programs that record the fields of their context, and a verdict that changes the skb. */
 #include <stdbool.h>
+#include <stddef.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "skb.h"
@@ -20,6 +21,7 @@ enum skb_change change;
 __s32 by;    /* bytes: more, or less */
 __u64 flags; /* of the helper */
 int error;   /* what it returned */
+long pulled; /* bytes at hand then */
 __u32 runs;
 
 struct skb_fields in_verdict, in_parser;
@@ -67,6 +69,17 @@ int skb_fields(struct __sk_buff *skb)
 	return SK_PASS;
 }
 
+/* Where the end of the data takes the place of the context, in its register, the load is another one. */
+static __always_inline long bytes_to_end(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = skb;
+
+	asm volatile("%[end] = *(u32 *)(%[end] + %[data_end])"
+		     : [end] "+r"(end)
+		     : [data_end] "i"(offsetof(struct __sk_buff, data_end)));
+	return end - data;
+}
+
 static __always_inline int change_bytes(struct __sk_buff *skb)
 {
 	__u32 last = skb->len - 1;
@@ -77,6 +90,7 @@ static __always_inline int change_bytes(struct __sk_buff *skb)
 	bytes = (void *)(long)skb->data;
 	if (err || (void *)(bytes + 1) > (void *)(long)skb->data_end)
 		return err ?: -1;
+	pulled = bytes_to_end(skb);
 	bytes[0] ^= 0xff;
 	err = bpf_skb_load_bytes(skb, last, &byte, 1);
 	byte ^= 0xff;
