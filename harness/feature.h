@@ -66,6 +66,9 @@ enum feature feature_of_kind(enum feature feature, const struct sock_kind *kind)
 /* Whether this kernel has it. For a subtest that runs; probed before, so this is only a look-up. */
 bool have_feature(enum feature feature);
 
+/* "insert_udp4": static storage. NULL past the last one, and for numbers that are not in use. */
+const char *feature_name(enum feature feature);
+
 /* Why it is missing and what to do about it: "no X (ERRNO); needs CONFIG_..."; in buf. */
 const char *feature_missing(enum feature feature, char *buf, size_t size);
 

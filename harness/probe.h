@@ -23,9 +23,6 @@ enum preflight {
  */
 enum preflight probe_features(feature_set wanted, char *text, size_t size);
 
-/* "insert_udp4": static storage. NULL past the last one, and for numbers that are not in use. */
-const char *feature_name(enum feature feature);
-
 /* The set of these names, separated by commas; false: *bad is the name that is unknown. */
 bool feature_set_parse(const char *names, feature_set *set, const char **bad);
 
