@@ -183,6 +183,20 @@ static void timed_out(struct topology *t)
 		check_message_through(t, "data after it");
 }
 
+/*
+ * In a map with a program for what it receives, it says so, if perhaps not before it has said how the
+ * connection has ended; in another map there is just no data.
+ */
+static void check_not_connected(const struct topology *t)
+{
+	char byte;
+
+	if (t->redirect->hook == HOOK_MSG_VERDICT)
+		return;
+	read_now(t->target, &byte, 1);
+	CHECK_ERR(read_now(t->target, &byte, 1), ENOTCONN, "recv, not connected any more");
+}
+
 /* Linux 6.5 and 6.6 refuse to disconnect a socket that somebody waits for. */
 static void disconnected(struct topology *t)
 {
@@ -201,6 +215,7 @@ static void disconnected(struct topology *t)
 			check_message_through(t, "data after it");
 		} else if (CHECK_OK(err, "disconnect") && check_woken(&s, "reader")) {
 			CHECK(w.error <= 0, "recv, disconnected: %d", w.error);
+			check_not_connected(t);
 		}
 	}
 	sleepers_stop(&s, 1);
@@ -326,6 +341,11 @@ static const struct kinds all_kinds[] = {
 	{},
 };
 
+static const struct fix error_fixes[] = {
+	{ "5b2c5540b811", "bpf, sockmap: Fix return codes from tcp_bpf_recvmsg_parser()" },
+	{},
+};
+
 static const struct scenario scenarios[] = {
 	{ "error-queue", ANY_PASS | ANY_INGRESS, tcp_udp, .run = error_queue },
 	{ "unsent", ANY_PASS | ANY_INGRESS, tcp_udp, .run = unsent },
@@ -333,7 +353,8 @@ static const struct scenario scenarios[] = {
 	  .with = { .to_listener = true, .two_maps = true } },
 	{ "interrupted", ANY_PASS | ANY_INGRESS, sleepers, .run = interrupted },
 	{ "timed-out", ANY_PASS | ANY_INGRESS, all_kinds, .run = timed_out },
-	{ "disconnected", ANY_PASS | ANY_INGRESS, tcp, .run = disconnected },
+	{ "disconnected", ANY_PASS | ANY_INGRESS, tcp, .run = disconnected,
+	  .guards = error_fixes },
 	{ "own-data", ANY_INGRESS, sleepers, .run = own_data, .with = { .two_maps = true } },
 	{ "empty", ANY_PASS | ANY_INGRESS, all_kinds, .run = empty },
 	{ "sender-reset", MSG_PASS, tcp, .run = sender_reset },
