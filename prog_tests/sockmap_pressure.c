@@ -8,6 +8,7 @@
  *				more than its buffer and one skb; then all of it is read
  *	unsent			the same with the send buffer of a target whose peer does not read
  *	many			many small messages before the first read
+ *	charged			what is not read is charged to the target's receive buffer
  *	half-read		a part of a message is read; what FIONREAD says then; close
  *	behind			what the target's peer sends, and the program passes, comes after what
  *				waits in the backlog
@@ -252,6 +253,21 @@ static void many(struct topology *t)
 		check_memory(t);
 }
 
+static void charged(struct topology *t)
+{
+	struct message m;
+	uint32_t bytes;
+
+	fill_message(&m, 3000);
+	if (!check_send(t->sender, &m, "send") || !check_poll(t->target, POLLIN, "data"))
+		return;
+	bytes = meminfo(t->target, SK_MEMINFO_RMEM_ALLOC);
+	if (CHECK(bytes >= m.len, "%u bytes charged to the receive buffer, which has %zu", bytes,
+		  m.len) &&
+	    check_arrives(t->target, &m, "data") && check_nothing(t->target, "nothing more"))
+		check_memory(t);
+}
+
 static bool check_source_lives(struct topology *t)
 {
 	if (!CHECK_OK(socket_map_delete(topology_in_map(t), KEY_IN), "delete in.mapped"))
@@ -395,6 +411,13 @@ static const struct fix unsent_fixes[] = {
 	{},
 };
 
+static const struct fix charge_fixes[] = {
+	{ "d888b7af7c14", "tcp_bpf: Add sk_rmem_alloc related logic for tcp_bpf ingress "
+			  "redirection" },
+	{ "54f89b3178d5", "tcp_bpf: Charge receive socket buffer in bpf_tcp_ingress()" },
+	{},
+};
+
 static const struct fix size_fixes[] = {
 	{ "3f4c3127d332", "bpf: sockmap, fix skmsg recvmsg handler to track size correctly" },
 	{},
@@ -407,6 +430,7 @@ static const struct scenario scenarios[] = {
 	{ "unread", SKB_INGRESS | PARSER_INGRESS, held, .run = unread, .guards = unread_fixes },
 	{ "unsent", ANY_EGRESS, streams, .run = unsent, .guards = unsent_fixes },
 	{ "many", SKB_PASS | ANY_INGRESS | ANY_EGRESS, any, .run = many },
+	{ "charged", ANY_PASS | ANY_INGRESS, any, .run = charged, .guards = charge_fixes },
 	{ "half-read", ANY_PASS | ANY_INGRESS, any, .run = half_read, .guards = size_fixes },
 	{ "behind", SKB_INGRESS, to_unix, .run = behind },
 	{ "leave-full", SKB_INGRESS | PARSER_INGRESS, any, .run = leave_full },
