@@ -710,6 +710,16 @@ static const struct fix curr_fixes[] = {
 	{},
 };
 
+static const struct fix push_fixes[] = {
+	{ "15ab0548e310", "bpf, sockmap: Several fixes to bpf_msg_push_data" },
+	{},
+};
+
+static const struct fix pop_fixes[] = {
+	{ "5d609ba26247", "bpf, sockmap: Several fixes to bpf_msg_pop_data" },
+	{},
+};
+
 static const struct fix offset_fixes[] = {
 	{ "f72eed9b84fb", "bpf: sockmap: fix tail fragment offset in bpf_msg_push_data" },
 	{},
@@ -782,10 +792,28 @@ static const struct scenario scenarios[] = {
 	/* As many pieces as a message can have, and one less: none is left to split one into two. */
 	{ "cork-full-push", ANY_WAY, tcp4,
 	  SCRIPT(STEPS({ .verdict = GO, .cork = 1700 }, { .verdict = GO, .push = { 850, 10 } }),
-		 .sends = { [0 ... 16] = 100 }, .apart = true) },
+		 .sends = { [0 ... 16] = 100 }, .apart = true),
+	  .guards = push_fixes },
 	{ "cork-full-pop", ANY_WAY, tcp4,
 	  SCRIPT(STEPS({ .verdict = GO, .cork = 1700 }, { .verdict = GO, .pop = { 830, 20 } }),
-		 .sends = { [0 ... 16] = 100 }, .apart = true) },
+		 .sends = { [0 ... 16] = 100 }, .apart = true),
+	  .guards = pop_fixes },
+	{ "cork-full-push-start", ANY_WAY, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO, .cork = 1700 }, { .verdict = GO, .push = { 0, 10 } }),
+		 .sends = { [0 ... 16] = 100 }, .apart = true),
+	  .guards = push_fixes },
+	{ "cork-full-push-end", ANY_WAY, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO, .cork = 1700 }, { .verdict = GO, .push = { 1700, 10 } }),
+		 .sends = { [0 ... 16] = 100 }, .apart = true),
+	  .guards = push_fixes },
+	{ "cork-full-pop-across", ANY_WAY, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO, .cork = 1700 }, { .verdict = GO, .pop = { 250, 500 } }),
+		 .sends = { [0 ... 16] = 100 }, .apart = true),
+	  .guards = pop_fixes },
+	{ "cork-full-pop-whole", ANY_WAY, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO, .cork = 1700 }, { .verdict = GO, .pop = { 300, 400 } }),
+		 .sends = { [0 ... 16] = 100 }, .apart = true),
+	  .guards = pop_fixes },
 	{ "cork-full-pieces", ANY_WAY, tcp4,
 	  SCRIPT(STEPS({ .verdict = GO, .cork = 1700 }, { .verdict = GO,
 							  .pull = { 1530, 40 },
