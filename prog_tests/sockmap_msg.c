@@ -853,6 +853,10 @@ static const struct scenario scenarios[] = {
 		 SENDS(100, 100, 100, 100)) },
 	{ "pop-end", ANY_WAY, tcp4,
 	  SCRIPT(STEPS({ .verdict = GO, .pop = { 90, 10 } }), SENDS(100, 100)) },
+	/* What has no bytes left spoils the queue of a socket that it is redirected to. */
+	{ "pop-all", MSG_PASS | MSG_EGRESS, tcp4,
+	  SCRIPT(STEPS({ .verdict = GO, .pop = { 0, 100 } }, { .verdict = GO }), SENDS(100, 50)),
+	  .guards = pop_fixes },
 	{ "pop-large", ANY_WAY, tcp4,
 	  SCRIPT(STEPS({ .verdict = GO, .pop = { 100, 60000 } },
 		       { .verdict = GO, .pop = { 0, 40000 } },
