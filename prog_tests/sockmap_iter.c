@@ -7,12 +7,15 @@
  *	empty			a map in which there is nothing
  *	copies			the copies are the sockets; they live on when the originals are gone
  *	copies-to-other		to a map of the other type
+ *	every-key		a map that is full, where more than one entry is in a bucket
+ *	not-copied		a TCP socket whose peer has closed stays, but is let into no other map
  *	again			a second walk sees what has changed
  *	in-pieces		SOCKMAP: read a few bytes at a time, with everything in between
  *	refused			maps of another type, and keys that are shorter than what is read of them
  *	keeps-map		the iterator keeps the map, its sockets and its program
  */
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -211,6 +214,64 @@ static void copies_to_other(const struct map_env *env)
 	check_copying(env, is_hash(env) ? BPF_MAP_TYPE_SOCKMAP : BPF_MAP_TYPE_SOCKHASH);
 }
 
+/* Each key is seen once, with its socket. */
+static bool check_each_seen(const struct walk *w)
+{
+	struct iter_record records[ITER_ENTRIES];
+	unsigned int seen[ITER_ENTRIES] = {};
+	int n = read_records(w, records, ITER_ENTRIES, ITER_ENTRIES);
+	bool ok = CHECK_EQ(n, ITER_ENTRIES, "keys seen");
+
+	for (int i = 0; i < n; i++) {
+		if (!CHECK(records[i].key < ITER_ENTRIES, "key %u", records[i].key))
+			return false;
+		seen[records[i].key]++;
+		ok &= CHECK(records[i].has_socket, "a socket at key %u", records[i].key);
+	}
+	for (unsigned int key = 0; ok && key < ITER_ENTRIES; key++)
+		ok &= CHECK_EQ(seen[key], 1, "how often key %u was seen", key);
+	return ok;
+}
+
+static void every_key(const struct map_env *env)
+{
+	struct walk w __auto_walk = WALK_NONE;
+	struct sock_pair *pair = &w.pairs[0];
+
+	w.map_fd = make_map(env, ITER_ENTRIES);
+	if (w.map_fd < 0 || !load_programs(&w, env->type) ||
+	    !CHECK_OK(make_pair(env->kind, pair), "make a pair of sockets"))
+		return;
+	for (unsigned int key = 0; key < ITER_ENTRIES; key++) {
+		if (!check_insert(w.map_fd, key, pair->mapped))
+			return;
+	}
+	if (!begin(&w) || !check_each_seen(&w))
+		return;
+	for (unsigned int key = 0; key < ITER_ENTRIES; key++)
+		check_entry(bpf_map__fd(w.skel->maps.copies), key, pair->mapped);
+}
+
+/* A program can insert no more than a system call could. */
+static void not_copied(const struct map_env *env)
+{
+	struct iter_record records[ITER_ENTRIES];
+	struct walk w __auto_walk = WALK_NONE;
+	int n;
+
+	if (!open_walk(&w, env, env->type))
+		return;
+	close_fd(&w.pairs[0].peer);
+	if (!check_poll(w.pairs[0].mapped, POLLRDHUP, "the end of the peer") || !begin(&w))
+		return;
+	n = read_records(&w, records, ITER_ENTRIES, ITER_ENTRIES);
+	for (int i = 0; i < n; i++)
+		CHECK_EQ(records[i].error, records[i].key == key_of(0) ? -EOPNOTSUPP : 0,
+			 "copy of the socket at key %u", records[i].key);
+	check_copies(&w, 1);
+	check_entry(w.map_fd, key_of(0), w.pairs[0].mapped);
+}
+
 static void again(const struct map_env *env)
 {
 	struct walk w __auto_walk = WALK_NONE;
@@ -278,11 +339,15 @@ static void keeps_map(const struct map_env *env)
 
 #define ITERATOR ((feature_set)1 << FEAT_ITERATOR)
 
+static const char *const tcp[] = { "tcp4", "tcp6", NULL };
+
 static const struct map_case cases[] = {
 	{ "visits", mappable_kinds, .run = visits, .needs = ITERATOR },
 	{ "empty", NULL, .run = empty, .needs = ITERATOR },
 	{ "copies", mappable_kinds, .run = copies, .needs = ITERATOR },
 	{ "copies-to-other", mappable_kinds, .run = copies_to_other, .needs = ITERATOR },
+	{ "every-key", mappable_kinds, .run = every_key, .needs = ITERATOR },
+	{ "not-copied", tcp, .run = not_copied, .needs = ITERATOR },
 	{ "again", mappable_kinds, .run = again, .needs = ITERATOR },
 	{ "in-pieces", mappable_kinds, .run = in_pieces, .only = BPF_MAP_TYPE_SOCKMAP,
 	  .needs = ITERATOR },
