@@ -21,7 +21,6 @@
  *	empty		a datagram without bytes, and what follows it
  *	empty-dropped	the same where the program drops what has no bytes, as it better does
  *	sender		where recvfrom(2) says that a datagram is from
- *	descriptor	a file that AF_UNIX data brings along goes no further than to the program
  *
  * The rows go through each kind of socket that fits, with itself: sockmap_redir has the pairs of
  * kinds. IPv6 takes part where addresses and sizes do, else its rows would repeat those of IPv4.
@@ -769,50 +768,6 @@ static void sender_address(struct topology *t)
 		check_end(t);
 }
 
-static bool send_with_file(const struct topology *t, struct message *m, int fd)
-{
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {};
-	struct iovec iov = { m->bytes, m->len };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.buf,
-		.msg_controllen = sizeof(control.buf),
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-	ssize_t n;
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-	n = sendmsg(t->sender, &msg, 0);
-	return CHECK_EQ(n < 0 ? -errno : n, m->len, "sendmsg with a file");
-}
-
-/* The end of a pipe, which nobody has any more, while the data has not been read yet. */
-static void descriptor(struct topology *t)
-{
-	int read_end __auto_close = -1, write_end __auto_close = -1;
-	struct message m;
-	int ends[2];
-
-	if (!CHECK_OK(pipe(ends) ? -errno : 0, "pipe"))
-		return;
-	read_end = ends[0];
-	write_end = ends[1];
-	fill_message(&m, 100);
-	if (!send_with_file(t, &m, write_end))
-		return;
-	close_fd(&write_end);
-	if (check_poll(read_end, POLLHUP, "the pipe, whose other end was sent") &&
-	    check_gets(t, m.bytes, m.len))
-		check_end(t);
-}
-
 /* There is nothing to read of it in bytes; as a message it has no length. What follows is intact. */
 static void empty_datagram(struct topology *t)
 {
@@ -863,11 +818,6 @@ static bool sleeps(const struct sock_kind *kind)
 	return not_ipv6(kind) && kind->family != AF_VSOCK;
 }
 
-static bool is_unix(const struct sock_kind *kind)
-{
-	return any(kind) && kind->family == AF_UNIX;
-}
-
 static bool stream(const struct sock_kind *kind)
 {
 	return not_ipv6(kind) && kind->type == SOCK_STREAM;
@@ -902,11 +852,6 @@ static const struct fix offset_fixes[] = {
 	{},
 };
 
-static const struct fix scm_fixes[] = {
-	{ "965dc93481d1", "af_unix: Drop all SCM attributes for SOCKMAP." },
-	{},
-};
-
 static const struct scenario scenarios[] = {
 	{ "sizes", ALL, .of = any, .run = sizes },
 	{ "larger", ALL & ~PARSER_PASS, .of = stream, .run = larger },
@@ -929,7 +874,6 @@ static const struct scenario scenarios[] = {
 	  .needs = (feature_set)1 << FEAT_EMPTY_DATAGRAM },
 	{ "empty-dropped", SKB, .of = connectionless, .run = drop_empty },
 	{ "sender", SKB, .of = connectionless, .run = sender_address },
-	{ "descriptor", SKB, .of = is_unix, .run = descriptor, .guards = scm_fixes },
 };
 
 static bool describe(unsigned int i, struct subtest *sub)

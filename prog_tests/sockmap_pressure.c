@@ -12,6 +12,8 @@
  *	half-read		a part of a message is read; what FIONREAD says then; close
  *	behind			what the target's peer sends, and the program passes, comes after what
  *				waits in the backlog
+ *	descriptor		a file that AF_UNIX data brings along is closed when the program has
+ *				seen the data, and not only when that leaves the backlog
  *	leave-full		a target leaves the map while its backlog is full
  *	close-full		a target is closed while its backlog is full
  */
@@ -342,6 +344,54 @@ static void behind(struct topology *t)
 		check_memory(t);
 }
 
+static bool send_with_file(const struct topology *t, struct message *m, int fd)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {};
+	struct iovec iov = { m->bytes, m->len };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	ssize_t n;
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	n = sendmsg(t->sender, &msg, 0);
+	return CHECK_EQ(n < 0 ? -errno : n, m->len, "sendmsg with a file");
+}
+
+/* The end of a pipe, which nobody has any more, while the data waits for room. */
+static void descriptor(struct topology *t)
+{
+	int read_end __auto_close = -1, write_end __auto_close = -1;
+	struct message first, second;
+	int ends[2];
+
+	fill_message(&first, MESSAGE_MAX);
+	fill_message(&second, 100);
+	if (!CHECK_OK(pipe(ends) ? -errno : 0, "pipe"))
+		return;
+	read_end = ends[0];
+	write_end = ends[1];
+	if (!set_buffer(t->target, SO_RCVBUF, 1) || !check_send(t->sender, &first, "send") ||
+	    !wait_for_worker(t, first.len) || !send_with_file(t, &second, write_end))
+		return;
+	close_fd(&write_end);
+	if (!check_poll(read_end, POLLHUP, "the pipe, whose other end was sent"))
+		return;
+	check_stream(t->target, first.bytes, first.len, "what filled the target");
+	check_stream(t->target, second.bytes, second.len, "what has waited");
+	check_nothing(t->target, "nothing more");
+}
+
 static void leave_full(struct topology *t)
 {
 	/* It takes its time to give back what the data was charged to. */
@@ -399,6 +449,18 @@ static const struct fix credit_fixes[] = {
 
 static const struct kinds to_unix[] = { { .in = "unix_stream" }, { "tcp4", "unix_stream" }, {} };
 
+static const struct kinds unix_sockets[] = {
+	{ .in = "unix_stream" },
+	{ .in = "unix_dgram" },
+	{ "unix_stream", "tcp4" },
+	{},
+};
+
+static const struct fix scm_fixes[] = {
+	{ "965dc93481d1", "af_unix: Drop all SCM attributes for SOCKMAP." },
+	{},
+};
+
 static const struct fix unread_fixes[] = {
 	{ "36cd0e696a83", "bpf, sockmap: Ensure SO_RCVBUF memory is observed on ingress redirect" },
 	{ "29173d07f798", "bpf, sockmap: Convert schedule_work into delayed_work" },
@@ -433,6 +495,7 @@ static const struct scenario scenarios[] = {
 	{ "charged", ANY_PASS | ANY_INGRESS, any, .run = charged, .guards = charge_fixes },
 	{ "half-read", ANY_PASS | ANY_INGRESS, any, .run = half_read, .guards = size_fixes },
 	{ "behind", SKB_INGRESS, to_unix, .run = behind },
+	{ "descriptor", SKB_INGRESS, unix_sockets, .run = descriptor, .guards = scm_fixes },
 	{ "leave-full", SKB_INGRESS | PARSER_INGRESS, any, .run = leave_full },
 	{ "close-full", SKB_INGRESS | SKB_EGRESS | PARSER_INGRESS | PARSER_EGRESS, any,
 	  .run = close_full },
