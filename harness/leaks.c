@@ -26,6 +26,7 @@
 #include "network_helpers.h"
 
 #define WINDOW_NS      NSEC_PER_SEC
+#define WINDOW_COUNTS  20 /* at least as long as so many counts take, which is long with KASAN */
 #define SETTLE_NS      (300 * NSEC_PER_MSEC)
 #define SETTLE_LOOK_US 10000
 #define HUNT_RUNS      16
@@ -41,13 +42,17 @@
 void open_window(struct runner *r)
 {
 	struct leak_window *w = &r->window;
+	uint64_t start = now_ns();
 
 	w->open = !r->options->bench && w->nr_culprits < CULPRITS_MAX && w->nr_vain < VAIN_MAX &&
 		  slab_open();
 	if (!w->open)
 		return;
 	slab_count(&w->before);
-	w->start_ns = now_ns();
+	w->length_ns = WINDOW_COUNTS * (now_ns() - start);
+	if (w->length_ns < WINDOW_NS)
+		w->length_ns = WINDOW_NS;
+	w->due_ns = now_ns() + w->length_ns;
 	w->nr_looks = 0;
 	w->failed = false;
 }
@@ -73,8 +78,7 @@ bool window_is_due(const struct runner *r, bool last)
 {
 	const struct leak_window *w = &r->window;
 
-	return w->open && any_slot(r, is_held) &&
-	       (last || w->failed || now_ns() - w->start_ns > WINDOW_NS);
+	return w->open && any_slot(r, is_held) && (last || w->failed || now_ns() >= w->due_ns);
 }
 
 /* The caches with more than before, if that stays: a namespace has sockets, and is not freed at once. */
@@ -221,7 +225,7 @@ void close_window(struct runner *r, bool last)
 
 	/* Memory that RCU frees may take seconds: let the window be open for some more. */
 	if (grown && !last && ++w->nr_looks < LOOKS_MAX) {
-		w->start_ns = now_ns();
+		w->due_ns = now_ns() + w->length_ns;
 		return;
 	}
 	if (grown && find_quiet(grown, &now, SETTLE_NS))
@@ -249,7 +253,7 @@ static bool ran_at(const struct slot *slot, uint64_t ns)
 	       ns <= job->end_ns + TICK_NS;
 }
 
-/* Those whose process allocated it, or else all that ran at that time. */
+/* Those whose process allocated it, or else all that ran at that time: how many. */
 static unsigned int find_losers(struct runner *r, const struct lost_object *object, bool *losers)
 {
 	uint64_t ns = kmemleak_when(object);
@@ -259,10 +263,12 @@ static unsigned int find_losers(struct runner *r, const struct lost_object *obje
 		losers[i] = object->pid && r->slots[i].job.pid == object->pid;
 		nr += losers[i];
 	}
-	for (unsigned int i = 0; i < r->nr_slots && ns && !nr; i++)
+	if (nr || !ns)
+		return nr;
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
 		losers[i] = ran_at(&r->slots[i], ns);
-	for (unsigned int i = 0; i < r->nr_slots && !nr; i++)
 		nr += losers[i];
+	}
 	return nr;
 }
 
@@ -307,7 +313,7 @@ void blame_for_lost_memory(struct runner *r)
 	struct lost_object object;
 	bool revised[r->nr_slots + 1];
 	const char *text;
-	char *all;
+	char *all, *said;
 
 	if (!r->info->revisable || r->info->interrupted)
 		return;
@@ -315,7 +321,10 @@ void blame_for_lost_memory(struct runner *r)
 	splat_mark("looks for leaks");
 	text = all = kmemleak_find();
 	/* What it says in the log of the kernel is only that it has found something. */
-	free(splat_read(r->kmsg_fd));
+	said = splat_read(r->kmsg_fd);
+	if (said && strncmp(said, "kmemleak:", strlen("kmemleak:")))
+		add_text(&r->info->kernel_log, said);
+	free(said);
 	memset(revised, 0, sizeof(revised));
 	while (text && kmemleak_next(&text, &object)) {
 		blame_for(r, &object, revised);

@@ -39,7 +39,7 @@ struct leak_window {
 	bool open;
 	bool failed; /* one of them has failed, and may leave behind whatever it likes */
 	struct slab_counts before;
-	uint64_t start_ns;
+	uint64_t due_ns, length_ns;
 	unsigned int nr_looks;
 	unsigned int nr_culprits; /* in this run */
 	unsigned int nr_vain;	  /* hunts in a row that found nobody */
