@@ -105,7 +105,7 @@ static void print_row(const struct wakeup *w, size_t n, uint64_t *values, FILE *
 {
 	size_t nr_known = 0;
 
-	fprintf(file, "%-15s %-14s %-8s %6zu", w->path.hook, w->path.out, w->path.direction, n);
+	fprintf(file, "%-15s %-14s %-9s %6zu", w->path.hook, w->path.out, w->path.direction, n);
 	for (size_t i = 0; i < n; i++)
 		values[i] = w[i].woken_ns - w[i].verdict_ns;
 	print_values(values, n, file);
@@ -130,9 +130,9 @@ void latency_print(struct latency *l, FILE *file)
 	fprintf(file,
 		"Latency in us, from the verdict to the reader's wake-up; right of the bar: of this, "
 		"until the backlog worker began\n"
-		"%-15s %-14s %-8s %6s %9s %9s %9s %9s | %9s %9s %9s %9s\n",
-		"hook", "reader", "", "count", "p50", "p90", "p99", "max", "p50", "p90", "p99",
-		"max");
+		"%-15s %-14s %-9s %6s %9s %9s %9s %9s | %9s %9s %9s %9s\n",
+		"hook", "reader", "direction", "count", "p50", "p90", "p99", "max", "p50", "p90",
+		"p99", "max");
 	for (size_t i = 0, n; i < l->nr; i += n) {
 		for (n = 1; i + n < l->nr && !compare_rows(&l->wakeups[i], &l->wakeups[i + n]);)
 			n++;

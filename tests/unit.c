@@ -1896,9 +1896,9 @@ static void test_latency_table(void)
 	rows = strstr(text, "sk_msg");
 	want_text(
 		rows ?: text,
-		"sk_msg          tcp4           egress        1"
+		"sk_msg          tcp4           egress         1"
 		"       2.5       2.5       2.5       2.5 |         -         -         -         -\n"
-		"sk_skb          udp4           ingress       2"
+		"sk_skb          udp4           ingress        2"
 		"       1.0       4.0       4.0       4.0 |       0.1       2.0       2.0       2.0\n");
 	free(text);
 }
