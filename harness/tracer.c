@@ -496,7 +496,8 @@ void tracer_attach(void (*on_event)(const struct timeline_event *e))
 	tracer_detach();
 	tracer.unseen = UINT64_MAX;
 	snprintf(tracer.gaps, sizeof(tracer.gaps), "the kernel cannot be traced: %s",
-		 strerror(-err));
+		 tracer.has_btf || has_kprobes() ? strerror(-err)
+						 : "no BTF, and no CONFIG_KPROBE_EVENTS");
 }
 
 void tracer_detach(void)
