@@ -119,6 +119,7 @@ single_steps() {
 	step unconfigurable 'lacks an option' 125 'CONFIG_BPF_SYSCALL'
 	step expected-boot-failure 'does not boot' 1 'BOOTFAIL bad' --expect boot
 	step boots-at-least 'the culprit' 0 'it boots' --expect boot
+	step nothing-of-the-last 'does not build' 125 'UNTESTABLE skip [0-9]+\.[0-9] s not built; see .*build.log' --expect boot
 	step another-class 'the culprit' 125 'not the failure' --expect crash
 	step match 'the culprit' 1 'FAIL bad' --match 'insert_opened.*FAIL'
 	step no-match 'the culprit' 125 'nothing matches' --match 'no such text'

@@ -144,10 +144,17 @@ warn_of_skips() {
 # ---- Running -------------------------------------------------------------------------------------
 
 run_step() {
+	local begun
+
 	code='' fact=()
+	# Without a kernel nobody says anything about this step: then it must not be what was said of the last.
+	rm -f "$out/facts"
+	now_ms begun
 	run_kernel "${kernels[0]}" "$out" || code=$?
 	code=${code:-0}
 	read_facts "$out/facts"
+	elapsed "$begun"
+	fact[seconds]=${fact[seconds]-$seconds}
 	judge_commit
 	log_step
 }

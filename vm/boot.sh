@@ -65,18 +65,23 @@ prepare_output() {
 
 # Sets built_image. A tree that does not build, or not with what the tests need, has no verdict.
 build_kernel() {
-	local args=(--log "${out:-$logs_dir}/build.log" --arch "$arch")
+	local dir=${out:-$logs_dir} rc=0
+	local args=(--log "$dir/build.log" --arch "$arch")
 
 	[[ -d $1 ]] || die USAGE "--build needs a kernel tree; -k is \"$1\""
-	mkdir -p "${out:-$logs_dir}" || die INFRA "cannot create $out"
+	mkdir -p "$dir" || die INFRA "cannot create $dir"
 	[[ ! $debug ]] || args+=(--debug)
 	[[ ! $build_target ]] || args+=(--target "$build_target")
 	[[ ! $base_config ]] || args+=(--base "$base_config")
-	wait_for built_image "$HERE/vm/build-kernel.sh" "${args[@]}" "${config_fragments[@]/#/--config=}" "$1"
+	wait_for built_image "$HERE/vm/build-kernel.sh" "${args[@]}" "${config_fragments[@]/#/--config=}" "$1" ||
+		rc=$?
+	((rc)) || return 0
+	((rc != UNTESTABLE)) || printf 'reason=not built; see %s\n' "$dir/build.log" >"$dir/facts"
+	exit "$rc"
 }
 
-# wait_for VARIABLE COMMAND...: its output, and its exit status as ours if that is not 0. In the
-# background, so that a signal is answered at once.
+# wait_for VARIABLE COMMAND...: its output; its exit status is ours. In the background, so that a signal is
+# answered at once.
 wait_for() {
 	local -n into=$1
 	local file rc=0
@@ -88,7 +93,7 @@ wait_for() {
 	child=''
 	into=$(<"$file")
 	rm -f "$file"
-	((rc == 0)) || exit "$rc"
+	return "$rc"
 }
 
 # ---- Booting -------------------------------------------------------------------------------------
