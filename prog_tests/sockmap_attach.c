@@ -846,6 +846,7 @@ static const char *const not_tcp[] = {
 
 static const struct fix parser_fixes[] = {
 	{ "5459cce6bf49", "bpf: Disable non stream socket for strparser" },
+	{ "218d747a4142", "bpf, sockmap: Fix double bpf_prog_put on error case in map_link" },
 	{},
 };
 
