@@ -199,6 +199,6 @@ clean:
 	rm -rf $(OUT) test_progs
 
 -include $(OBJS:.o=.d) $(WATCH_OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(CASE_OBJS:.o=.d) $(SKELS:.skel.h=.bpf.d)
-.PRECIOUS: $(OUT)/%.bpf.o
+.PRECIOUS: $(OUT)/%.bpf.o $(OUT)/%.skel.h
 .DELETE_ON_ERROR:
 .PHONY: all selftests man install deb deps run run-vm arm64 check check-vm redirect-matrix format clean
