@@ -27,6 +27,7 @@
  * When a sockops program may insert a socket:
  *
  *	sockops-events		when it listens or is established, and on no other event
+ *	sockops-unaccepted	a connection that nobody has accepted leaves with its listener
  *
  * And what has no place in a map at all:
  *
@@ -610,6 +611,25 @@ static void sockops_events(const struct map_env *env)
 	check_traffic(&pair);
 }
 
+static void sockops_unaccepted(const struct map_env *env)
+{
+	int listener __auto_close = socket_loopback(env->kind), client __auto_close = -1;
+	struct sockops_bpf *skel __auto_sockops = attach_sockops(env);
+	const unsigned int event = BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
+	uint64_t cookie;
+
+	if (!skel || !CHECK_OK(marked(listener, skel->bss->mark), "mark the listener"))
+		return;
+	client = socket_connected_to(env->kind, listener);
+	if (!CHECK_OK(client, "connect") || !CHECK_OK(wait_for(listener, POLLIN), "a connection") ||
+	    !CHECK_EQ(skel->bss->errors[event], 0, "insert what is not accepted yet") ||
+	    !CHECK_OK(socket_map_lookup(bpf_map__fd(skel->maps.map), event, &cookie), "lookup"))
+		return;
+	close_fd(&listener);
+	check_closed(bpf_map__fd(skel->maps.map), event);
+	check_end_of_stream(client, ECONNRESET, "the connection, whose listener was closed");
+}
+
 /* ---- The plan -------------------------------------------------------------------------------- */
 
 static const char *const tcp[] = { "tcp4", "tcp6", NULL };
@@ -620,6 +640,12 @@ static const char *const inet[] = { "tcp4", "tcp6", "udp4", "udp6", NULL };
 static const struct fix unhashed_fixes[] = {
 	{ "66efd3368ae1", "bpf, sockmap: Reject unhashed UDP sockets on sockmap update" },
 	{ "8d6650646ce4", "bpf: syzkaller found null ptr deref in unix_bpf proto add" },
+	{},
+};
+
+static const struct fix destroy_fixes[] = {
+	{ "d8616ee2affc", "bpf, sockmap: Fix sk->sk_forward_alloc warn_on in "
+			  "sk_stream_kill_queues" },
 	{},
 };
 
@@ -669,6 +695,8 @@ static const struct map_case cases[] = {
 	{ "then-not-listening", tcp, .run = then_not_listening },
 	{ "then-connected", udp, .run = then_connected },
 	{ "then-addrform", tcp6, .run = then_addrform, .guards = addrform_fixes },
+	{ "sockops-unaccepted", tcp, .run = sockops_unaccepted,
+	  .needs = (feature_set)1 << FEAT_CGROUP, .guards = destroy_fixes },
 	{ "sockops-events", tcp, .run = sockops_events, .needs = (feature_set)1 << FEAT_CGROUP },
 
 	{ "not-a-socket", NULL, .run = not_a_socket },
