@@ -8,6 +8,7 @@
  *	listener	FIONREAD is not for a socket that listens
  *	interrupted	a signal ends recv(2); what comes then is read
  *	timed-out	SO_RCVTIMEO ends it with EAGAIN; what comes then is read
+ *	shut-read	a socket that is shut for reading is at the end of its stream
  *	disconnected	the socket is disconnected, which ends it, or is refused
  *	own-data	recv(2) is woken by data that goes through no program
  *	empty		a read that must not sleep gets EAGAIN, over and over; and a read of no bytes 0
@@ -221,6 +222,16 @@ static void disconnected(struct topology *t)
 	sleepers_stop(&s, 1);
 }
 
+static void shut_read(struct topology *t)
+{
+	char byte;
+
+	if (!CHECK_OK(shutdown(t->target, SHUT_RD) ? -errno : 0, "shutdown"))
+		return;
+	for (unsigned int i = 0; i < 2; i++)
+		CHECK_EQ(read_now(t->target, &byte, 1), 0, "recv of what is shut for reading");
+}
+
 static void own_data(struct topology *t)
 {
 	static struct sleeper s;
@@ -354,6 +365,7 @@ static const struct scenario scenarios[] = {
 	{ "interrupted", ANY_PASS | ANY_INGRESS, sleepers, .run = interrupted },
 	{ "timed-out", ANY_PASS | ANY_INGRESS, all_kinds, .run = timed_out },
 	{ "disconnected", ANY_PASS | ANY_INGRESS, tcp, .run = disconnected, .guards = error_fixes },
+	{ "shut-read", ANY_PASS | ANY_INGRESS, tcp, .run = shut_read, .guards = error_fixes },
 	{ "own-data", ANY_INGRESS, sleepers, .run = own_data, .with = { .two_maps = true } },
 	{ "empty", ANY_PASS | ANY_INGRESS, all_kinds, .run = empty },
 	{ "sender-reset", MSG_PASS, tcp, .run = sender_reset },
