@@ -4,11 +4,11 @@
  * remains is that a slab cache has more objects in use than before.
  *
  * While the tests run, a window of about a second closes now and then: the runner lets the machine
- * come to rest and counts. If there is more than when the window opened, a hunt begins among the
- * subtests that ended in it. Each runs again on its own, as long as every run leaves more objects in
- * the same cache, and nothing at all changes there in the pauses between the runs. One that never
- * stops is the culprit: whatever else the kernel keeps for a while comes to an end, and what other
- * people's programs take does not keep step with the runs.
+ * come to rest and counts. If there is more than when the window opened, and that stays, a hunt begins
+ * among the subtests that ended in it: half of them run again, then half of those that it can be, until
+ * it can be one only. That one is the culprit if sixteen more runs leave as many objects, twice, and if
+ * nothing at all happens in that cache while nothing runs. So what the kernel keeps for a while is
+ * no leak, and neither is what other people's programs take.
  *
  * A kernel with kmemleak says itself what is lost, but only when all is over, and not whose it was:
  * that follows from the thread that allocated it, or from the time.
@@ -25,17 +25,18 @@
 #include "harness/splat.h"
 #include "network_helpers.h"
 
-#define WINDOW_NS      NSEC_PER_SEC
-#define WINDOW_COUNTS  20 /* at least as long as so many counts take, which is long with KASAN */
-#define SETTLE_NS      (300 * NSEC_PER_MSEC)
-#define SETTLE_LOOK_US 10000
-#define HUNT_RUNS      16
-#define HIDDEN_MAX     2
-#define LOOKS_MAX      3
+#define WINDOW_NS     NSEC_PER_SEC
+#define WINDOW_COUNTS 20 /* at least as long as so many counts take, which is long with KASAN */
+#define LOOKS_MAX     3
+/* kfree_rcu() lets five seconds pass before it begins to free. */
+#define DRAIN_NS      (8 * NSEC_PER_SEC)
+#define DRAIN_LOOK_US 50000
+#define HUNT_RUNS     16
+#define HUNT_PROOFS   2
 /* A kernel that leaks everywhere is known to by then. */
 #define CULPRITS_MAX 5
 /* Somebody else is at work on this machine, so its numbers tell nothing. */
-#define VAIN_MAX 3
+#define VAIN_MAX 2
 /* As exact as the kernel is about when an object was allocated. */
 #define TICK_NS (10 * NSEC_PER_MSEC)
 
@@ -81,18 +82,19 @@ bool window_is_due(const struct runner *r, bool last)
 	return w->open && any_slot(r, is_held) && (last || w->failed || now_ns() >= w->due_ns);
 }
 
-/* The caches with more than before, if that stays: a namespace has sockets, and is not freed at once. */
-static uint32_t find_growth(const struct slab_counts *before, struct slab_counts *now)
+/* Those of the caches that have so much more than before, and still have it when all is freed. */
+static uint32_t find_growth(uint32_t caches, const struct slab_counts *before, long by)
 {
 	uint64_t start = now_ns();
-	uint32_t grown;
 
 	for (;;) {
-		slab_count(now);
-		grown = slab_grown(before, now);
-		if (!grown || now_ns() - start > SETTLE_NS)
-			return grown;
-		usleep(SETTLE_LOOK_US);
+		struct slab_counts now;
+
+		slab_count(&now);
+		caches &= slab_grown(before, &now, by);
+		if (!caches || now_ns() - start > DRAIN_NS)
+			return caches;
+		usleep(DRAIN_LOOK_US);
 	}
 }
 
@@ -116,56 +118,65 @@ static void move_freely(const cpu_set_t *old)
 		sched_setaffinity(0, sizeof(*old), old);
 }
 
-/* Those of the caches in which nothing happens while no subtest runs; now is moved on. */
-static uint32_t find_quiet(uint32_t caches, struct slab_counts *now, uint64_t ns)
+/* Those of the caches in which nothing happens while nothing runs. */
+static uint32_t find_quiet(uint32_t caches)
 {
-	struct slab_counts before = *now;
+	struct slab_counts before, now;
 
-	usleep(ns / 1000);
-	slab_count(now);
-	return caches & ~slab_grown(&before, now) & ~slab_grown(now, &before);
+	slab_count(&before);
+	usleep(DRAIN_NS / 1000);
+	slab_count(&now);
+	return caches & ~slab_grown(&before, &now, 1) & ~slab_grown(&now, &before, 1);
 }
 
-/* The caches in which one more run leaves something; hidden: there may be such, and nobody can tell. */
-static uint32_t run_and_look(struct runner *r, struct slot *slot, struct slab_counts *counts,
-			     bool *hidden)
+/* Those of the caches with more, for each of so many runs of each of these; 0, too: one has failed. */
+static uint32_t run_again(struct runner *r, struct slot *const *slots, unsigned int nr, int runs,
+			  uint32_t caches)
 {
-	struct slab_counts before = *counts;
-	uint64_t start = now_ns();
-	uint32_t grown;
+	struct slab_counts before;
 
-	rerun_alone(r, slot);
-	grown = find_growth(&before, counts);
-	/* What the kernel frees late makes up for what the run leaves. */
-	*hidden = slab_grown(counts, &before);
-	if (!grown)
-		return 0;
-	*hidden = true;
-	return find_quiet(grown, counts, now_ns() - start);
-}
-
-/* The caches in which every run of it leaves something. */
-static uint32_t find_leaks(struct runner *r, struct slot *slot)
-{
-	struct slab_counts counts;
-	uint32_t leaks = UINT32_MAX;
-	int nr_hidden = 0;
-
-	slab_count(&counts);
-	for (int runs = 1; runs <= HUNT_RUNS; runs++) {
-		bool hidden;
-
-		leaks &= run_and_look(r, slot, &counts, &hidden);
-		if (r->stop || slot->result.verdict != VERDICT_PASS)
-			return 0;
-		if (leaks)
-			continue;
-		if (!hidden || nr_hidden++ == HIDDEN_MAX)
-			return 0;
-		leaks = UINT32_MAX;
-		runs = 0;
+	slab_count(&before);
+	for (unsigned int i = 0; i < nr; i++) {
+		for (int k = 0; k < runs && !r->stop; k++) {
+			rerun_alone(r, slots[i]);
+			if (slots[i]->result.verdict != VERDICT_PASS)
+				return 0;
+		}
 	}
-	return leaks;
+	return r->stop ? 0 : find_growth(caches, &before, runs);
+}
+
+static uint32_t prove(struct runner *r, struct slot *slot, uint32_t caches)
+{
+	for (int i = 0; i < HUNT_PROOFS && caches; i++) {
+		caches = run_again(r, &slot, 1, HUNT_RUNS, caches);
+		if (caches)
+			caches = find_quiet(caches);
+	}
+	return caches;
+}
+
+/* The one of these that leaves something in one of the caches, which is what remains of those. */
+static struct slot *find_culprit(struct runner *r, struct slot **slots, unsigned int nr,
+				 uint32_t *caches)
+{
+	*caches = run_again(r, slots, nr, 1, *caches);
+	while (nr > 1 && *caches) {
+		uint32_t grown = run_again(r, slots, nr / 2, 1, *caches);
+
+		if (r->stop)
+			return NULL;
+		if (grown) {
+			*caches = grown;
+			nr /= 2;
+		} else {
+			slots += nr / 2;
+			nr -= nr / 2;
+		}
+	}
+	if (nr == 1 && *caches)
+		*caches = prove(r, *slots, *caches);
+	return nr == 1 && *caches ? *slots : NULL;
 }
 
 static void convict(struct runner *r, struct slot *slot, uint32_t leaks)
@@ -176,7 +187,7 @@ static void convict(struct runner *r, struct slot *slot, uint32_t leaks)
 	free(result->reason);
 	if (asprintf(
 		    &result->reason,
-		    "leaks memory: each of %d more runs has left objects in use in the slab cache %s",
+		    "leaks memory: %d more runs have left at least as many objects in use in the slab cache %s",
 		    HUNT_RUNS, slab_name(cache)) < 0)
 		result->reason = NULL;
 	result->verdict = VERDICT_FAIL;
@@ -184,24 +195,24 @@ static void convict(struct runner *r, struct slot *slot, uint32_t leaks)
 	known_judge(r->info->expect, r->plan->order[slot - r->slots], result);
 }
 
-static void hunt(struct runner *r)
+static void hunt(struct runner *r, uint32_t caches)
 {
 	struct leak_window *w = &r->window;
-	unsigned int nr_before = w->nr_culprits;
+	struct slot *held[r->nr_slots], *culprit;
+	unsigned int nr = 0;
 	cpu_set_t all;
 
-	stay_here(&all);
-	for (unsigned int i = r->reported; i < r->nr_slots && w->nr_culprits < CULPRITS_MAX; i++) {
-		struct slot *slot = &r->slots[i];
-		uint32_t leaks = is_held(slot) && !r->stop ? find_leaks(r, slot) : 0;
-
-		if (!leaks)
-			continue;
-		convict(r, slot, leaks);
-		w->nr_culprits++;
+	for (unsigned int i = r->reported; i < r->nr_slots; i++) {
+		if (is_held(&r->slots[i]))
+			held[nr++] = &r->slots[i];
 	}
+	stay_here(&all);
+	culprit = find_culprit(r, held, nr, &caches);
 	move_freely(&all);
-	w->nr_vain += w->nr_culprits == nr_before;
+	if (culprit)
+		convict(r, culprit, caches);
+	w->nr_culprits += !!culprit;
+	w->nr_vain = culprit ? 0 : w->nr_vain + 1;
 }
 
 /* ---- The end of a window --------------------------------------------------------------------- */
@@ -221,17 +232,22 @@ void close_window(struct runner *r, bool last)
 {
 	struct leak_window *w = &r->window;
 	struct slab_counts now;
-	uint32_t grown = w->failed ? 0 : find_growth(&w->before, &now);
+	uint32_t grown = 0;
 
-	/* Memory that RCU frees may take seconds: let the window be open for some more. */
+	/* One that lasted less may have seen the kernel make room for a start. */
+	if (!w->failed && now_ns() >= w->due_ns) {
+		slab_count(&now);
+		grown = slab_grown(&w->before, &now, 1);
+	}
+	/* What is freed late goes by itself, if the window is open for some more. */
 	if (grown && !last && ++w->nr_looks < LOOKS_MAX) {
 		w->due_ns = now_ns() + w->length_ns;
 		return;
 	}
-	if (grown && find_quiet(grown, &now, SETTLE_NS))
-		hunt(r);
-	else if (grown)
-		w->nr_vain++;
+	if (grown)
+		grown = find_growth(grown, &w->before, 1);
+	if (grown)
+		hunt(r, grown);
 	else
 		w->nr_vain = 0;
 	end_window(r);

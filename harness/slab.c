@@ -15,44 +15,58 @@
  * kmalloc caches are not among them, since all of the kernel uses those, nor is skbuff_head_cache,
  * of which NAPI keeps up to 64 for each processor. struct sk_psock and struct sk_msg are of the size
  * of kmalloc-1k.
+ *
+ * Those with a type of their own do not count where the kernel has merged them with others, such as
+ * that of AF_UNIX with that of processes.
  */
-static const char *const names[] = {
-	"kmalloc-1k",
-	"kmalloc-2k",
-	"kmalloc-4k",
-	"kmalloc-8k",
-	"skbuff_fclone_cache",
-	"skbuff_small_head",
-	"sock_inode_cache",
-	"request_sock_TCP",
-	"request_sock_TCPv6",
-	"TCP",
-	"TCPv6",
-	"UDP",
-	"UDPv6",
-	"UNIX",
-	"UNIX-STREAM",
-	"AF_VSOCK",
-	"MPTCP",
-	"MPTCPv6",
+static const struct {
+	const char *name;
+	bool typed;
+} caches[] = {
+	{ "kmalloc-1k", false },
+	{ "kmalloc-2k", false },
+	{ "kmalloc-4k", false },
+	{ "kmalloc-8k", false },
+	{ "skbuff_fclone_cache", true },
+	{ "skbuff_small_head", true },
+	{ "sock_inode_cache", true },
+	{ "request_sock_TCP", true },
+	{ "request_sock_TCPv6", true },
+	{ "TCP", true },
+	{ "TCPv6", true },
+	{ "UDP", true },
+	{ "UDPv6", true },
+	{ "UNIX", true },
+	{ "UNIX-STREAM", true },
+	{ "AF_VSOCK", true },
+	{ "MPTCP", true },
+	{ "MPTCPv6", true },
 };
 
-_Static_assert(ARRAY_SIZE(names) <= ARRAY_SIZE(((struct slab_counts *)0)->objects),
+_Static_assert(ARRAY_SIZE(caches) <= ARRAY_SIZE(((struct slab_counts *)0)->objects),
 	       "room for each of the caches");
 
 static int flush_fd = -1; /* connected to itself */
 
 const char *slab_name(int cache)
 {
-	return names[cache];
+	return caches[cache].name;
 }
 
 static int open_attribute(int cache, const char *name, int flags)
 {
 	char path[96];
 
-	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/%s", names[cache], name);
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/%s", caches[cache].name, name);
 	return open(path, flags | O_CLOEXEC);
+}
+
+static long read_number(int cache, const char *attribute)
+{
+	int fd __auto_close = open_attribute(cache, attribute, O_RDONLY);
+	char text[64] = "";
+
+	return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? atol(text) : -1;
 }
 
 /* Slabs that belong to a processor count as if all of their objects were in use: take them back. */
@@ -63,12 +77,12 @@ static bool shrink(int cache)
 	return fd >= 0 && write(fd, "1", 1) == 1;
 }
 
+/* -1: there is no such cache, or it is for others as well. */
 static long count(int cache)
 {
-	int fd __auto_close = open_attribute(cache, "objects", O_RDONLY);
-	char text[64] = "";
-
-	return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? atol(text) : -1;
+	if ((caches[cache].typed && read_number(cache, "aliases") > 0) || !shrink(cache))
+		return -1;
+	return read_number(cache, "objects");
 }
 
 /*
@@ -108,7 +122,7 @@ static int open_flush_socket(void)
 
 bool slab_open(void)
 {
-	if (!shrink(0) || count(0) <= 0)
+	if (count(0) <= 0)
 		return false;
 	flush_fd = open_flush_socket();
 	return flush_fd >= 0;
@@ -122,15 +136,15 @@ void slab_close(void)
 void slab_count(struct slab_counts *counts)
 {
 	flush_processors();
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		counts->objects[i] = shrink(i) ? count(i) : -1;
+	for (size_t i = 0; i < ARRAY_SIZE(caches); i++)
+		counts->objects[i] = count(i);
 }
 
-uint32_t slab_grown(const struct slab_counts *then, const struct slab_counts *now)
+uint32_t slab_grown(const struct slab_counts *then, const struct slab_counts *now, long by)
 {
 	uint32_t grown = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		grown |= (uint32_t)(now->objects[i] > then->objects[i]) << i;
+	for (size_t i = 0; i < ARRAY_SIZE(caches); i++)
+		grown |= (uint32_t)(now->objects[i] - then->objects[i] >= by) << i;
 	return grown;
 }

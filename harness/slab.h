@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* By slab cache, those of slab_name(); -1: the kernel has no such cache. */
+/* By slab cache, those of slab_name(); -1: there is nothing to be learned from it. */
 struct slab_counts {
 	long objects[24];
 };
@@ -24,8 +24,8 @@ void slab_close(void);
  */
 void slab_count(struct slab_counts *counts);
 
-/* Bits of the caches that have more objects in use now than then. */
-uint32_t slab_grown(const struct slab_counts *then, const struct slab_counts *now);
+/* Bits of the caches that have at least `by` objects more in use now than then. */
+uint32_t slab_grown(const struct slab_counts *then, const struct slab_counts *now, long by);
 
 /* As in /proc/slabinfo. */
 const char *slab_name(int cache);

@@ -362,7 +362,7 @@ loses_memory() {
 }
 
 loses_memory_once() {
-	lose_memory -a waste/loses_once
+	lose_memory -a waste/loses_once,waste/keeps_clean
 }
 
 environment_arrives() {
