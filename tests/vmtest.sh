@@ -317,8 +317,8 @@ test_output() {
 	row closed-output 0 PASS vmtest -- closed
 	row reader-gone 0 PASS reader_gone
 	row slow-reader 0 PASS slow_reader
-	row lost-memory 1 'loses:FAIL' loses_memory
-	row lost-memory-once 0 'loses_once:OK' loses_memory_once
+	slow row lost-memory 1 'loses:FAIL' loses_memory
+	slow row lost-memory-once 0 'loses_once:OK' loses_memory_once
 	row environment 0 '' environment_arrives
 	check initramfs-list grep -qE '^-rw[-r]{7} +11 etc/colour$' "$dir/out/initramfs.list"
 	row last-file-counts 0 'two of them' vmtest --add "$dir/a b/in:/x" --add "$dir/two:/x" -- show /x
