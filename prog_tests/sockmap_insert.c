@@ -367,7 +367,6 @@ static void then_disconnected(const struct map_env *env)
 		check_disconnected(env, map_fd, &s.pair);
 }
 
-/* A listener that does not listen any more. */
 /* An IPv6 socket whose peer is an IPv4 one. */
 static bool make_mixed_pair(const struct sock_kind *kind, struct sock_pair *pair)
 {
@@ -417,6 +416,7 @@ static void then_addrform(const struct map_env *env)
 	check_traffic(&pair);
 }
 
+/* A listener that does not listen any more. */
 static void then_not_listening(const struct map_env *env)
 {
 	struct sock_pair pair __auto_pair = { env->kind, socket_loopback(env->kind), -1 };
