@@ -720,6 +720,11 @@ static const struct fix pop_fixes[] = {
 	{},
 };
 
+static const struct fix overflow_fixes[] = {
+	{ "a48802fb2cd2", "bpf, sockmap: fix integer overflow in bpf_msg_pop_data() bounds check" },
+	{},
+};
+
 static const struct fix offset_fixes[] = {
 	{ "f72eed9b84fb", "bpf: sockmap: fix tail fragment offset in bpf_msg_push_data" },
 	{},
@@ -887,7 +892,8 @@ static const struct scenario scenarios[] = {
 		       { .verdict = GO, .pull = { 99, UINT32_MAX - 90 } },
 		       { .verdict = GO, .pull = { 1, UINT32_MAX } },
 		       { .verdict = GO, .push = { UINT32_MAX, 10 } }),
-		 SENDS(100, 100, 100, 100, 100)) },
+		 SENDS(100, 100, 100, 100, 100)),
+	  .guards = overflow_fixes },
 	{ "helper-flags", ANY_WAY, tcp4,
 	  SCRIPT(STEPS({ .verdict = GO,
 			 .pull = { 5, 10 },
@@ -936,7 +942,7 @@ static const struct scenario scenarios[] = {
 	{ "more", ANY_WAY, tcp4, .run = ways, .value = MORE },
 	{ "zerocopy", ANY_WAY, tcp4, .run = ways, .value = ZEROCOPY },
 	{ "two-senders", ANY_WAY, tcp, .run = two_senders },
-	{ "dont-wait", ANY_WAY, tcp, .run = dont_wait },
+	{ "dont-wait", ANY_WAY, tcp, .run = dont_wait, .guards = apply_fixes },
 };
 
 static bool describe(unsigned int i, struct subtest *sub)
