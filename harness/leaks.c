@@ -45,8 +45,8 @@ void open_window(struct runner *r)
 	struct leak_window *w = &r->window;
 	uint64_t start = now_ns();
 
-	w->open = !r->options->bench && w->nr_culprits < CULPRITS_MAX && w->nr_vain < VAIN_MAX &&
-		  slab_open();
+	w->open = r->options->leaks && !r->options->bench && w->nr_culprits < CULPRITS_MAX &&
+		  w->nr_vain < VAIN_MAX && slab_open();
 	if (!w->open)
 		return;
 	slab_count(&w->before);
@@ -80,6 +80,13 @@ bool window_is_due(const struct runner *r, bool last)
 	const struct leak_window *w = &r->window;
 
 	return w->open && any_slot(r, is_held) && (last || w->failed || now_ns() >= w->due_ns);
+}
+
+bool window_is_overdue(const struct runner *r)
+{
+	const struct leak_window *w = &r->window;
+
+	return now_ns() >= w->due_ns + w->length_ns;
 }
 
 /* Those of the caches that have so much more than before, and still have it when all is freed. */

@@ -29,6 +29,7 @@ enum long_only {
 	OPT_WRITE_EXPECT,
 	OPT_TRACE,
 	OPT_NO_BTF,
+	OPT_LEAKS,
 	OPT_LATENCY,
 	OPT_BENCH,
 	OPT_BENCH_TIME,
@@ -84,6 +85,9 @@ static const struct argp_option option_table[] = {
 	  3 },
 	{ "no-btf", OPT_NO_BTF, NULL, 0,
 	  "Trace as on a kernel without BTF: by kprobes, which show less", 3 },
+	{ "leaks", OPT_LEAKS, NULL, 0,
+	  "Look for lost memory in the kernel's slab caches, where nobody else is at work; vmtest.sh does",
+	  3 },
 	{ "latency", OPT_LATENCY, NULL, 0,
 	  "Print how long readers waited for redirected data, and for the backlog worker: traced, which takes some microseconds itself",
 	  3 },
@@ -349,6 +353,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->trace = !arg;
 		o->trace_max = arg ? parse_uint("--trace", arg, 0, 1000000) : 0;
 		break;
+	case OPT_LEAKS:
+		o->leaks = true;
+		break;
 	case OPT_NO_BTF:
 		tracer_without_btf = true;
 		break;
@@ -448,6 +455,8 @@ void options_parse(struct options *o, int argc, char **argv)
 		.workers = 1,
 		.watchdog_s = DEFAULT_WATCHDOG_S,
 		.trace_max = DEFAULT_TRACE_MAX,
+		/* A guest of vmtest.sh is for the tests alone. */
+		.leaks = getenv("MAY_CRASH"),
 		.command_line = join_args(argc, argv),
 	};
 	if (!o->selection || !o->durations || !o->command_line)

@@ -227,9 +227,14 @@ static void start_jobs(struct runner *r)
 	bool last = !next_waiting(r);
 
 	if (window_is_due(r, last)) {
-		if (any_slot(r, is_unjudged))
+		if (!any_slot(r, is_unjudged))
+			close_window(r, last);
+		else if (window_is_overdue(r))
+			end_window(r);
+		else
 			return;
-		close_window(r, last);
+	} else if (!r->window.open && !any_slot(r, is_unjudged)) {
+		open_window(r);
 	}
 	for (unsigned int i = 0; i < r->nr_workers && !r->stop; i++) {
 		struct slot *slot;
@@ -584,7 +589,6 @@ static void show_progress(struct runner *r)
 /* Run what is WAITING until it is DONE or SUSPECT. */
 static void run_waiting(struct runner *r)
 {
-	open_window(r);
 	while (!r->stop) {
 		start_jobs(r);
 		report_done(r);

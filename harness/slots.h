@@ -104,11 +104,14 @@ void rerun_suspects(struct runner *r);
 
 /* ---- harness/leaks.c ------------------------------------------------------------------------- */
 
-/* Begin a round: passed subtests are HELD from now on, if the slab caches can be looked at. */
+/* Passed subtests are HELD from now on, if the slab caches can be looked at, and are to be. */
 void open_window(struct runner *r);
 
 /* What became of a subtest that is DONE: it may be HELD until its window closes. */
 void hold(struct runner *r, struct slot *slot);
+
+/* It is due for so long that those that are HELD should wait no more for whoever takes his time. */
+bool window_is_overdue(const struct runner *r);
 
 /* Nothing is to be started, so that the machine comes to rest, and the window can be closed. */
 bool window_is_due(const struct runner *r, bool last);
@@ -119,7 +122,7 @@ bool window_is_due(const struct runner *r, bool last);
  */
 void close_window(struct runner *r, bool last);
 
-/* The round ends, however it does: those that are HELD have passed. */
+/* Without a look: those that are HELD have passed. */
 void end_window(struct runner *r);
 
 /* kmemleak, before and after a round: a result that was reported may become a failure. */
