@@ -131,6 +131,19 @@ test_fails() {
 	row broken-names-llvm 8 "failed with .*clang" env LLVM=1 "$HERE/vm/build-kernel.sh" "$tree"
 	row log-elsewhere 8 "see $dir/log" build --log "$dir/log" "$tree"
 	check log-kept grep -q nonsense "$dir/log"
+	# What a compiler does that the OOM killer picks, and what make then says.
+	cat >"$dir/killed-gcc" <<-'SH'
+	#!/bin/sh
+	[ "$1" != --version ] || exit 0
+	gcc -wrapper sh,-c,'kill -KILL $$' "$@"
+	SH
+	printf '#!/bin/sh\nkill -KILL $$\n' >"$dir/killed"
+	printf '#!/bin/sh\necho "ld: vmlinux: No space left on device" >&2; exit 1\n' >"$dir/full"
+	chmod +x "$dir/killed-gcc" "$dir/killed" "$dir/full"
+	row compiler-killed 7 "INFRA: make bzImage failed: Killed.*; see $tree/vmtest-build.log" \
+		env CC="$dir/killed-gcc" "$HERE/vm/build-kernel.sh" "$tree"
+	row tool-killed 7 'INFRA: make bzImage failed: Killed' env CC="$dir/killed" "$HERE/vm/build-kernel.sh" "$tree"
+	row disk-full 7 'INFRA: make bzImage failed: No space left' env CC="$dir/full" "$HERE/vm/build-kernel.sh" "$tree"
 	rm "$tree/broken.c"
 	row no-image 8 'made no' build --target nothing "$tree"
 	row no-such-target 8 'No rule to make' build --target nonsense "$tree"

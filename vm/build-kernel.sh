@@ -34,7 +34,7 @@ usage() {
 	  --log FILE       the output of make [TREE/vmtest-build.log]
 
 	CC, LLVM and KBUILD_OUTPUT in the environment mean what they mean to the kernel's Makefile.
-	Exit status: 0 built; 2 usage; 7 something is missing on this side; 8 it does not build, or not
+	Exit status: 0 built; 2 usage; 7 something is missing on this side, memory and disk too; 8 it does not build, or not
 	with what the tests need; 130 interrupted.
 	USAGE
 }
@@ -143,7 +143,18 @@ compiler() {
 	esac
 }
 
+# This machine, and not the sources: a compiler that the OOM killer ended, or a full disk. make itself
+# says no more than that a step failed.
+machine_trouble() {
+	grep -aoE -m 1 '(\bKilled\b.*|Error 137$|No space left on device|Disk quota exceeded|Cannot allocate memory|virtual memory exhausted.*)' "$log"
+}
+
 build_failed() {
+	local trouble
+
+	if trouble=$(machine_trouble); then
+		die "$INFRA" "INFRA: make $1 failed: $trouble; see $log"
+	fi
 	# shellcheck disable=SC2046 # "ccache gcc" is two words
 	say "UNTESTABLE: make $1 failed with $($(compiler) --version 2>/dev/null | head -n 1); see $log"
 	first_errors | sed 's/^/    /' >&2
