@@ -4,14 +4,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "msg_script.h"
-
-/* That of the topology, which user space puts here. */
-struct {
-	__uint(type, BPF_MAP_TYPE_SOCKMAP);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, __u64);
-} out_map SEC(".maps");
+#include "out_map.h"
 
 const volatile bool use_sockhash;
 const volatile __u64 redirect_flags;

@@ -11,15 +11,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "out_map.h"
 #include "records.h"
-
-/* That of the topology, which user space puts here. */
-struct {
-	__uint(type, BPF_MAP_TYPE_SOCKMAP);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, __u64);
-} out_map SEC(".maps");
 
 const volatile bool use_sockhash;
 const volatile __u64 redirect_flags;
