@@ -80,6 +80,15 @@ void close_fd(int *fd)
 	*fd = -1;
 }
 
+int reset_fd(int *fd)
+{
+	struct linger linger = { .l_onoff = 1 };
+	int err = setsockopt(*fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) ? -errno : 0;
+
+	close_fd(fd);
+	return err;
+}
+
 uint64_t now_ns(void)
 {
 	struct timespec ts;

@@ -21,6 +21,7 @@
 /* int fd __auto_close = ...: closed at the end of the scope, unless it is negative. */
 #define __auto_close __attribute__((cleanup(close_fd)))
 void close_fd(int *fd);
+int reset_fd(int *fd); /* close(2) without lingering, which aborts a connection; 0 or -errno */
 
 /* CLOCK_MONOTONIC in nanoseconds: the clock of bpf_ktime_get_ns(). */
 uint64_t now_ns(void);

@@ -185,14 +185,9 @@ static int peer_closed(struct subject *s, const struct sock_kind *kind)
 	return connected(s, kind) ?: close_peer(s);
 }
 
-/* Closing a socket that is not to linger aborts its connection. */
 static int reset_by_peer(struct subject *s)
 {
-	struct linger linger = { .l_onoff = 1 };
-	int err = status(setsockopt(s->pair.peer, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
-
-	close_fd(&s->pair.peer);
-	return err ?: wait_for(s->pair.mapped, POLLHUP);
+	return reset_fd(&s->pair.peer) ?: wait_for(s->pair.mapped, POLLHUP);
 }
 
 static int reset(struct subject *s, const struct sock_kind *kind)

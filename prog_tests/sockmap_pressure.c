@@ -9,6 +9,8 @@
  *	unsent			the same with the send buffer of a target whose peer does not read
  *	many			many small messages before the first read
  *	charged			what is not read is charged to the target's receive buffer
+ *	window			the target's window was closed, and all was read: the sender is told,
+ *				and does not have to find out by a probe
  *	half-read		a part of a message is read; what FIONREAD says then; close
  *	behind			what the target's peer sends, and the program passes, comes after what
  *				waits in the backlog
@@ -25,7 +27,9 @@
 #include <unistd.h>
 
 #include <bpf/libbpf.h>
+#include <linux/in.h>
 #include <linux/sock_diag.h>
+#include <linux/tcp.h>
 
 #include "harness/harness.h"
 #include "harness/scenario.h"
@@ -270,6 +274,87 @@ static void charged(struct topology *t)
 		check_memory(t);
 }
 
+/* Of this network namespace, under nstat(8)'s name without its Ext; 0 where the kernel does not count it. */
+static uint64_t tcp_counter(const char *name)
+{
+	FILE *file = fopen("/proc/self/net/netstat", "r");
+	char names[8192], values[8192];
+	uint64_t count = 0;
+
+	while (file && fgets(names, sizeof(names), file) && fgets(values, sizeof(values), file)) {
+		char *next_name, *next_value;
+		char *found = strtok_r(names, " \n", &next_name);
+		char *value = strtok_r(values, " \n", &next_value);
+
+		while (found && value && strcmp(found, name)) {
+			found = strtok_r(NULL, " \n", &next_name);
+			value = strtok_r(NULL, " \n", &next_value);
+		}
+		if (found && value)
+			count = strtoull(value, NULL, 10);
+	}
+	if (file)
+		fclose(file);
+	return count;
+}
+
+static bool wait_for_counter(const char *name, uint64_t more_than)
+{
+	uint64_t deadline = now_ns() + patience_ms() * NSEC_PER_MSEC;
+
+	while (tcp_counter(name) <= more_than && now_ns() < deadline)
+		usleep(1000);
+	return CHECK(tcp_counter(name) > more_than, "%s goes up", name);
+}
+
+/* What is there: the sender goes on meanwhile. */
+static bool read_what_there_is(const struct topology *t, const struct flow *f, size_t *from)
+{
+	static char buf[CHUNK], expected[CHUNK];
+	ssize_t n;
+
+	while ((n = recv(t->target, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+		fill_pattern(expected, n, f->seed, *from);
+		if (!CHECK_BYTES(buf, n, expected, n, "the stream from byte %zu", *from))
+			return false;
+		*from += n;
+	}
+	return CHECK(n < 0 && errno == EAGAIN, "the stream goes on") && CHECK(*from, "data");
+}
+
+static uint32_t segments_sent(int fd)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+
+	CHECK_OK(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) ? -errno : 0, "TCP_INFO");
+	return info.tcpi_segs_out;
+}
+
+/*
+ * recv(2) itself has to send the update, so that nobody needs to wait for anything here. The buffer is
+ * not made smaller: one that is smaller than the window drops what comes, and the window stays open.
+ */
+static void window(struct topology *t)
+{
+	uint64_t closed = tcp_counter("TCPToZeroWindowAdv");
+	uint32_t segments;
+	size_t from = 0;
+	struct flow f;
+	bool ok;
+
+	if (!flow_start(t, &f, LARGE, CHUNK))
+		return;
+	ok = wait_for_counter("TCPToZeroWindowAdv", closed);
+	segments = segments_sent(t->target);
+	if (ok && read_what_there_is(t, &f, &from))
+		CHECK(segments_sent(t->target) > segments,
+		      "a window update is sent when %zu bytes were read", from);
+	/* The rest is of no interest here. */
+	CHECK_OK(reset_fd(&t->in.mapped), "reset");
+	pump_finish(f.pump);
+}
+
 static bool check_source_lives(struct topology *t)
 {
 	if (!CHECK_OK(socket_map_delete(topology_in_map(t), KEY_IN), "delete in.mapped"))
@@ -422,6 +507,8 @@ static const struct kinds streams[] = {
 	{},
 };
 
+static const struct kinds tcp[] = { { .in = "tcp4" }, { .in = "tcp6" }, {} };
+
 static const struct kinds unix_targets[] = {
 	{ .in = "unix_stream" },
 	{ "tcp4", "unix_stream" },
@@ -480,6 +567,11 @@ static const struct fix charge_fixes[] = {
 	{},
 };
 
+static const struct fix window_fixes[] = {
+	{ "e5c6de5fa025", "bpf, sockmap: Incorrectly handling copied_seq" },
+	{},
+};
+
 static const struct fix size_fixes[] = {
 	{ "3f4c3127d332", "bpf: sockmap, fix skmsg recvmsg handler to track size correctly" },
 	{},
@@ -493,6 +585,7 @@ static const struct scenario scenarios[] = {
 	{ "unsent", ANY_EGRESS, streams, .run = unsent, .guards = unsent_fixes },
 	{ "many", SKB_PASS | ANY_INGRESS | ANY_EGRESS, any, .run = many },
 	{ "charged", ANY_PASS | ANY_INGRESS, any, .run = charged, .guards = charge_fixes },
+	{ "window", PARSER_PASS | MSG_PASS, tcp, .run = window, .guards = window_fixes },
 	{ "half-read", ANY_PASS | ANY_INGRESS, any, .run = half_read, .guards = size_fixes },
 	{ "behind", SKB_INGRESS, to_unix, .run = behind },
 	{ "descriptor", SKB_INGRESS, unix_sockets, .run = descriptor, .guards = scm_fixes },

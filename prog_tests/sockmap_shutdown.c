@@ -59,15 +59,6 @@ static bool shut(int fd, int how, const char *what)
 	return CHECK_OK(shutdown(fd, how) ? -errno : 0, "shutdown %s", what);
 }
 
-static bool reset(int *fd)
-{
-	struct linger linger = { .l_onoff = 1 };
-	int err = setsockopt(*fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) ? -errno : 0;
-
-	close_fd(fd);
-	return CHECK_OK(err, "SO_LINGER");
-}
-
 /* The variable that has the descriptor, for those who close it. */
 static int *slot_of(struct topology *t, int fd)
 {
@@ -129,7 +120,7 @@ static void reset_behind_data(struct topology *t)
 {
 	struct message m;
 
-	if (deliver_one(t, &m) && reset(slot_of(t, far_end(t))) &&
+	if (deliver_one(t, &m) && CHECK_OK(reset_fd(slot_of(t, far_end(t))), "reset") &&
 	    check_poll(t->target, POLLIN | POLLERR, "data and a reset") &&
 	    check_arrives(t->target, &m, "data before the reset") &&
 	    check_end_of_stream(t->target, ECONNRESET, "first read"))
