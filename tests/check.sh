@@ -4,15 +4,28 @@
 # All tests of the project, and the project's own main job natively and in QEMU. Ends with the line
 # "N passed, N failed, N skipped".
 #
-#   tests/check.sh       what fits in a few minutes
-#   tests/check.sh vm    all of vmtest.sh: the stock kernels, git bisect, arm64
+#   tests/check.sh           what fits in a few minutes
+#   tests/check.sh guests    the part of it that runs beside the rest, in guests
+#   tests/check.sh vm        all of vmtest.sh: the stock kernels, git bisect, arm64
 set -u -o pipefail
 cd "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
 
+# What the project began with: redirected data and its wake-ups. Time allows no more in a guest; all of
+# the suites on all kernels are for `make check-vm`.
+readonly MAIN_JOB=sockmap_listen,sockmap_redir,sockmap_delivery,sockmap_wakeup
+
 passed=0 failed=0 skipped=0
 
-log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
+scratch=$(mktemp -d) || exit 1
+log=$scratch/log guests=''
+trap 'exit 130' INT TERM
+trap clean_up EXIT
+
+# shellcheck disable=SC2317 # called by the trap
+clean_up() {
+	[[ ! $guests ]] || kill -TERM -- -"$guests" 2>/dev/null
+	rm -rf "$scratch"
+}
 
 count() {
 	passed=$((passed + $1))
@@ -38,12 +51,13 @@ check() {
 # Checks that count themselves, and say so in their last line. No such line is a failure, and so is
 # an exit status that does not go with it.
 suite() {
-	local name=$1 status failures
+	local name=$1 began=$SECONDS status failures
 
 	shift
 	echo "# $name"
 	"$@" 2>&1 | tee "$log"
 	status=$?
+	echo "# $((SECONDS - began)) s"
 	if [[ ! $(tail -n 1 "$log") =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped ]]; then
 		echo "not ok - $name: it did not say what it found (exit status $status)"
 		count 0 1 0
@@ -93,30 +107,45 @@ check_clang() {
 	make -s OUT=.output/clang CC=clang .output/clang/{test_progs,init,mkinitramfs,vmwatch}
 }
 
+check_guests() {
+	suite "vmtest.sh" env QUICK=1 tests/vmtest.sh
+	suite "git bisect run" tests/bisect.sh
+	suite "jobs for CI" tests/ci.sh
+}
+
+# Beside what comes now: a guest has one processor, and machines have more. In a session of its own, so
+# that it can be ended with all that it has started.
+start_guests() {
+	setsid tests/check.sh guests >"$scratch/guests" 2>&1 </dev/null &
+	guests=$!
+}
+
+join_guests() {
+	tail -n +1 -f --pid="$guests" "$scratch/guests"
+}
+
 check_all() {
 	check "shellcheck" check_scripts
 	check "clang-format" check_format
 	check "builds with clang" check_clang
 	suite "unit tests" .output/unit
+	suite "installation" tests/install.sh
+	start_guests
 	suite "the harness" tests/harness.sh
 	suite "timelines" tests/trace.sh
 	suite "reports" tests/report.sh
 	suite "the page for a browser" tests/html.sh
 	suite "sockmap tests on this kernel" natively
-	suite "installation" tests/install.sh
 	suite "documentation" tests/docs.sh
 	suite "coverage" tests/coverage.sh
 	suite "fetching kernels" tests/fetch.sh
 	suite "building kernels" tests/build.sh
-	suite "vmtest.sh" env QUICK=1 tests/vmtest.sh
-	suite "git bisect run" tests/bisect.sh
-	suite "jobs for CI" tests/ci.sh
-	suite "sockmap tests on a Debian kernel in QEMU" ./vmtest.sh -o .output/vm/check
+	suite "sockmap tests on a Debian kernel in QEMU" ./vmtest.sh -o .output/vm/check -- -t "$MAIN_JOB"
 	check "the oldest and a new kernel" stock_kernels 5.10 6.18 -- -t sockmap_listen,sockmap_map
+	suite "in guests, meanwhile" join_guests
 }
 
-# RELEASE... [-- ARGUMENTS of test_progs]: clean, that is, but for what vm/expect has. Time allows
-# a part of the suites in `make check`; all of them is for `make check-vm`.
+# RELEASE... [-- ARGUMENTS of test_progs]: clean, that is, but for what vm/expect has.
 stock_kernels() {
 	local kernels=()
 
