@@ -144,7 +144,7 @@ static void point_to_key(struct assembly *a, int dst)
 struct program_type {
 	enum bpf_prog_type type;
 	enum bpf_attach_type attach;
-	const char *iterator; /* NULL, or what it is of */
+	const char *target; /* NULL, or what an iterator is of, or the function that is traced */
 };
 
 static const struct program_type sk_msg = { BPF_PROG_TYPE_SK_MSG, 0, NULL };
@@ -160,8 +160,8 @@ static int try_load(const struct program_type *type, const struct assembly *a)
 	int fd __auto_close = -1;
 
 	verifier_log[0] = '\0';
-	if (type->iterator) {
-		int id = libbpf_find_vmlinux_btf_id(type->iterator, type->attach);
+	if (type->target) {
+		int id = libbpf_find_vmlinux_btf_id(type->target, type->attach);
 
 		if (id < 0)
 			return id;
@@ -720,9 +720,14 @@ static const struct fix mutate_fixes[] = {
 		BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, "sockmap" \
 	}
 #define ITERATOR_SK 24
+#define FENTRY                                                         \
+	{                                                              \
+		BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY, "tcp_sendmsg" \
+	}
 
 static const struct map_case cases[] = {
 	MUTATOR("iterator", ITERATOR, ITERATOR_SK, { LOADS, LOADS }),
+	MUTATOR("fentry", FENTRY, LOOKUP, { NOTHING, REJECTED }),
 	MUTATOR("sk_lookup", TYPE(SK_LOOKUP, BPF_SK_LOOKUP), LOOKUP, { LOADS, LOADS }),
 	MUTATOR("sk_reuseport", TYPE(SK_REUSEPORT, BPF_SK_REUSEPORT_SELECT),
 		offsetof(struct sk_reuseport_md, sk), { LOADS, LOADS }),
