@@ -398,6 +398,8 @@ static void wrong_type(const struct map_env *env)
 	skb = program(skel, BPF_SK_SKB_STREAM_VERDICT, 0);
 	CHECK_ERR(attach(msg, map_fd, BPF_SK_SKB_STREAM_VERDICT), EINVAL, "sk_msg as a verdict");
 	CHECK_ERR(attach(skb, map_fd, BPF_SK_MSG_VERDICT), EINVAL, "sk_skb as sk_msg");
+	CHECK_ERR(detach(msg, map_fd, BPF_SK_SKB_STREAM_VERDICT), EINVAL, "detach of the same");
+	CHECK_ERR(detach(skb, map_fd, BPF_SK_MSG_VERDICT), EINVAL, "detach of the same");
 	CHECK_ERR(attach(skb, array, BPF_SK_SKB_STREAM_VERDICT), EOPNOTSUPP, "to an array");
 	if (have_feature(FEAT_QUERY))
 		CHECK_ERR(query_error(array, BPF_SK_SKB_STREAM_VERDICT, 0), EOPNOTSUPP,

@@ -414,6 +414,24 @@ static void timeout(struct topology *t)
 		check_error(t->in.mapped, ETIMEDOUT);
 }
 
+#define IN_TIME_MS 3000
+
+/* The clock stops when the record is complete, and is not heard of later. */
+static void in_time(struct topology *t)
+{
+	struct parser_bpf *skel __auto_parser = replace_programs(t);
+	struct stream *s = NULL;
+
+	if (set_timeout(t->in.mapped, IN_TIME_MS))
+		s = send_half_in(t, skel, 60, 50);
+	if (!s || !send_up_to(s, s->len, 0))
+		return;
+	/* The timer wheel may be late by an eighth. */
+	usleep((IN_TIME_MS + IN_TIME_MS / 6) * 1000);
+	add_record(s, 70, GO);
+	check_whole_stream(s, 0);
+}
+
 /* ---- Others ---------------------------------------------------------------------------------- */
 
 /* There are records before there is a parser. More than these could stall (see above). */
@@ -585,6 +603,7 @@ static const struct scenario scenarios[] = {
 	{ "half-header-close", ANY_WAY, tcp4, .run = close_half, .value = 5, .guards = done_fixes },
 	{ "half-timeout", ANY_WAY, tcp4, .run = timeout, .value = 60 },
 	{ "half-header-timeout", ANY_WAY, tcp4, .run = timeout, .value = 5 },
+	{ "half-in-time", PARSER_INGRESS, tcp4, .run = in_time },
 
 	{ "error", ANY_WAY, tcp4, ERROR((__u32)-EPROTONOSUPPORT, 0, EPROTONOSUPPORT) },
 	{ "error-late", ANY_WAY, tcp4, ERROR((__u32)-EPROTONOSUPPORT, 3, EPROTONOSUPPORT) },
