@@ -81,7 +81,7 @@ usage() {
 	      --smp N, --mem MIB, --cpu MODEL, --qemu-arg ARG, --append STRING (kernel's command line)
 	      --accel HOW       auto, kvm or tcg; auto falls back to tcg if KVM boots no kernel [auto]
 	Verdict:
-	      --timeout S       for everything [600; 1800 under TCG; twice that for a debug kernel]
+	      --timeout S       for everything [600; 3600 under TCG; twice that for a debug kernel]
 	      --boot-timeout S  until the tests start [60; 180 under TCG; the same]
 	      --hang-timeout S  without any output [90; 180 under TCG; the same]
 	      --repeat N        boots; the worst verdict counts

@@ -106,7 +106,7 @@ watch_options() {
 	[[ ! $debug_kernel ]] || factor=$((factor * 2))
 	watch=(
 		-o "$run" --nonce "$nonce" --facts "$tmp/facts"
-		--timeout "${total_timeout:-$((factor == 1 ? 600 : 900 * factor))}"
+		--timeout "${total_timeout:-$((factor == 1 ? 600 : 1800 * factor))}"
 		--boot-timeout "${boot_timeout:-$((factor == 1 ? 60 : 90 * factor))}"
 		--hang-timeout "${hang_timeout:-$((90 * factor))}"
 		--image "$image" --info "image=$image" --info "accel=$accel" --info "accel_reason=$accel_reason"
