@@ -13,14 +13,16 @@ struct msg_step steps[MSG_STEPS];
 struct msg_run runs[MSG_STEPS];
 __u32 nr_runs;
 
+/* The end of the data ends the loops, or else the verifier would follow each byte both ways. */
 static __always_inline void invert(struct sk_msg_md *msg)
 {
 	__u8 *bytes = msg->data, *end = msg->data_end;
 
 #pragma unroll
 	for (int i = 0; i < MSG_TOUCH_MAX; i++) {
-		if (bytes + i + 1 <= end)
-			bytes[i] ^= 0xff;
+		if (bytes + i + 1 > end)
+			return;
+		bytes[i] ^= 0xff;
 	}
 }
 
@@ -30,8 +32,9 @@ static __always_inline void fill(struct sk_msg_md *msg)
 
 #pragma unroll
 	for (int i = 0; i < MSG_TOUCH_MAX; i++) {
-		if (bytes + i + 1 <= end)
-			bytes[i] = MSG_PUSHED(i);
+		if (bytes + i + 1 > end)
+			return;
+		bytes[i] = MSG_PUSHED(i);
 	}
 }
 
