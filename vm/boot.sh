@@ -99,11 +99,9 @@ wait_for() {
 # ---- Booting -------------------------------------------------------------------------------------
 
 watch_options() {
-	local factor=1 option
+	local factor option
 
-	[[ $accel == tcg ]] && factor=2
-	[[ $arch == "$HOST_ARCH" ]] || factor=4
-	[[ ! $debug_kernel ]] || factor=$((factor * 2))
+	factor=$(slowness)
 	watch=(
 		-o "$run" --nonce "$nonce" --facts "$tmp/facts"
 		--timeout "${total_timeout:-$((factor == 1 ? 600 : 1800 * factor))}"

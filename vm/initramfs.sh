@@ -148,13 +148,19 @@ says_where_results_go() {
 	[[ $results_path ]] || has_option '-J|--js'
 }
 
-# As many workers as processors, results to look at, and the known failures of stock kernels, unless
-# the arguments say otherwise.
+# As many workers as processors, results to look at, the known failures of stock kernels, and more
+# patience with a kernel that is slow, unless the arguments say otherwise.
 guest_arguments() {
-	local args=("${test_args[@]}")
+	local args=("${test_args[@]}") slow
+
 
 	if [[ $use_expect ]] && ! has_option '--exp'; then
 		args=(--expect "$GUEST_EXPECT" "${args[@]}")
+	fi
+	slow=$(slowness)
+	if ((slow > 2)); then
+		has_option '-w|--wa' || args=(-w $((30 * slow)) "${args[@]}")
+		has_option '--io' || args=(--io-timeout $((5 * slow)) "${args[@]}")
 	fi
 	has_option '-j|--wo' || args=("-j$smp" "${args[@]}")
 	says_where_results_go || args=(-J "$GUEST_RESULTS" "${args[@]}")

@@ -97,17 +97,32 @@ remember_accel() {
 
 # ---- QEMU --------------------------------------------------------------------------------------
 
+# How much slower than under KVM a guest may be, where deadlines are concerned.
+slowness() {
+	local factor=1
+
+	[[ $accel == tcg ]] && factor=2
+	[[ $arch == "$HOST_ARCH" ]] || factor=4
+	[[ ! $debug_kernel ]] || factor=$((factor * 2))
+	echo "$factor"
+}
+
 # panic=-1 with -no-reboot ends QEMU at once. An oops is a panic, a warning is not. The lockup
 # detectors turn a stuck kernel into a panic that names the culprit. no_timer_check: a loaded host
 # may lose the timer interrupts that the boot-time check waits for. panic_print: what all processors
-# did; the one that panics need not be the one that is stuck.
+# did; the one that panics need not be the one that is stuck. A debug kernel on a busy host has been
+# seen to spend 22 s in an initcall, which is a soft lockup by the kernel's own default.
 set_cmdline() {
-	local words=(
+	local slow words
+
+	slow=$(slowness)
+	words=(
 		loglevel=6 printk.time=1 printk.devkmsg=on log_buf_len=4M
 		panic=-1 oops=panic panic_on_warn=$((${strict:-0})) unknown_nmi_panic=1
 		sysrq_always_enabled=1 softlockup_panic=1 hung_task_panic=1
-		sysctl.kernel.hung_task_timeout_secs=30 sysctl.vm.panic_on_oom=1 kasan_multi_shot
-		panic_print=64
+		watchdog_thresh=$((5 + 5 * slow))
+		sysctl.kernel.hung_task_timeout_secs=$((15 + 15 * slow))
+		sysctl.vm.panic_on_oom=1 kasan_multi_shot panic_print=64
 	)
 
 	case $arch in
