@@ -331,6 +331,9 @@ static uint32_t segments_sent(int fd)
 	return info.tcpi_segs_out;
 }
 
+/* What TCP begins with: doubled, as the kernel does, and from then on not made larger by it. */
+#define USUAL_BUFFER (64 << 10)
+
 /*
  * recv(2) itself has to send the update, so that nobody needs to wait for anything here. The buffer is
  * not made smaller: one that is smaller than the window drops what comes, and the window stays open.
@@ -343,7 +346,7 @@ static void window(struct topology *t)
 	struct flow f;
 	bool ok;
 
-	if (!flow_start(t, &f, LARGE, CHUNK))
+	if (!set_buffer(t->target, SO_RCVBUF, USUAL_BUFFER) || !flow_start(t, &f, LARGE, CHUNK))
 		return;
 	ok = wait_for_counter("TCPToZeroWindowAdv", closed);
 	segments = segments_sent(t->target);
