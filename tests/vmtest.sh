@@ -323,6 +323,7 @@ test_output() {
 	check initramfs-list grep -qE '^-rw[-r]{7} +11 etc/colour$' "$dir/out/initramfs.list"
 	row last-file-counts 0 'two of them' vmtest --add "$dir/a b/in:/x" --add "$dir/two:/x" -- show /x
 	row arguments 0 '' arguments_arrive
+	row slow-kernel 0 watchdog_thresh slow_kernel_gets_patience
 	row files 0 '' files_travel
 	row reports 0 '' reports_travel
 	check github annotations_and_summary
@@ -374,6 +375,19 @@ environment_arrives() {
 arguments_arrive() {
 	vmtest -- args 'a  *b' '' $'two\nlines' >"$dir/args" || return 99
 	tail -n 4 "$dir/args" | sed 's/^argv.[0-9]*.//' | cmp - <(printf '=<%s>\n' 'a  *b' '' $'two\nlines')
+}
+
+# With a kernel that has KASAN, as far as its configuration tells.
+slow_kernel_gets_patience() {
+	local image release
+
+	image=$(image_path vmtest)
+	release=${image##*/vmlinuz-}
+	mkdir -p "$dir/debug" && cp "$image" "${image%/*}/config-$release" "$dir/debug" || return
+	echo CONFIG_KASAN=y >>"$dir/debug/config-$release"
+	vmtest_on -k "$dir/debug/${image##*/}" -- --accel tcg -- args >"$dir/args" || return 99
+	grep -F '<-w120>' "$dir/args" && grep -F '<--io-timeout=20>' "$dir/args" &&
+		grep -o 'watchdog_thresh=25' "$dir/out/qemu.cmd"
 }
 
 quiet_is_quiet() {

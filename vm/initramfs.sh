@@ -159,8 +159,8 @@ guest_arguments() {
 	fi
 	slow=$(slowness)
 	if ((slow > 2)); then
-		has_option '-w|--wa' || args=(-w $((30 * slow)) "${args[@]}")
-		has_option '--io' || args=(--io-timeout $((5 * slow)) "${args[@]}")
+		has_option '-w|--wa' || args=("-w$((30 * slow))" "${args[@]}")
+		has_option '--io' || args=("--io-timeout=$((5 * slow))" "${args[@]}")
 	fi
 	has_option '-j|--wo' || args=("-j$smp" "${args[@]}")
 	says_where_results_go || args=(-J "$GUEST_RESULTS" "${args[@]}")

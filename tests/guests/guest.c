@@ -13,6 +13,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -334,7 +335,18 @@ static void write_results(const char *path, const char *what)
 	fclose(f);
 }
 
-/* The first that vmtest.sh has not put in front: -jN, "-J FILE", "--expect FILE"; nor is it of files. */
+static bool is_of_files(const char *arg)
+{
+	return !strcmp(arg, "--expect") || !strcmp(arg, "-o") || !strcmp(arg, "--durations");
+}
+
+static bool is_in_one_word(const char *arg)
+{
+	return !strncmp(arg, "-j", 2) || !strncmp(arg, "-w", 2) ||
+	       !strncmp(arg, "--io-timeout=", strlen("--io-timeout="));
+}
+
+/* The first that vmtest.sh has not put in front, nor is it of files. */
 static const char *first_argument(int argc, char **argv)
 {
 	int i;
@@ -342,10 +354,9 @@ static const char *first_argument(int argc, char **argv)
 	for (i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "-J"))
 			write_results(argv[++i], argv[argc - 1]);
-		else if (!strcmp(argv[i], "--expect") || !strcmp(argv[i], "-o") ||
-			 !strcmp(argv[i], "--durations"))
+		else if (is_of_files(argv[i]))
 			i++;
-		else if (strncmp(argv[i], "-j", 2))
+		else if (!is_in_one_word(argv[i]))
 			return argv[i];
 	}
 	return "";
