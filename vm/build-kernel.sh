@@ -34,8 +34,8 @@ usage() {
 	  --log FILE       the output of make [TREE/vmtest-build.log]
 
 	CC, LLVM and KBUILD_OUTPUT in the environment mean what they mean to the kernel's Makefile.
-	Exit status: 0 built; 2 usage; 7 something is missing on this side, memory and disk too; 8 it does not build, or not
-	with what the tests need; 130 interrupted.
+	Exit status: 0 built; 2 usage; 7 something is missing on this side, memory and disk too;
+	8 it does not build, or not with what the tests need; 130 interrupted.
 	USAGE
 }
 
@@ -146,7 +146,10 @@ compiler() {
 # This machine, and not the sources: a compiler that the OOM killer ended, or a full disk. make itself
 # says no more than that a step failed.
 machine_trouble() {
-	grep -aoE -m 1 '(\bKilled\b.*|Error 137$|No space left on device|Disk quota exceeded|Cannot allocate memory|virtual memory exhausted.*)' "$log"
+	local memory='\bKilled\b.*|Error 137$|Cannot allocate memory|virtual memory exhausted.*'
+	local disk='No space left on device|Disk quota exceeded'
+
+	grep -aoE -m 1 "($memory|$disk)" "$log"
 }
 
 build_failed() {

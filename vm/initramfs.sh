@@ -153,7 +153,6 @@ says_where_results_go() {
 guest_arguments() {
 	local args=("${test_args[@]}") slow
 
-
 	if [[ $use_expect ]] && ! has_option '--exp'; then
 		args=(--expect "$GUEST_EXPECT" "${args[@]}")
 	fi
