@@ -4,7 +4,9 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "msg_script.h"
-#include "out_map.h"
+#include "socket_map.h"
+
+SOCKET_MAP(out_map);
 
 const volatile bool use_sockhash;
 const volatile __u64 redirect_flags;

@@ -11,8 +11,10 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "out_map.h"
 #include "records.h"
+#include "socket_map.h"
+
+SOCKET_MAP(out_map);
 
 const volatile bool use_sockhash;
 const volatile __u64 redirect_flags;

@@ -10,17 +10,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "redirect.h"
+#include "socket_map.h"
 #include "verdicts.h"
-
-#define MAP_ENTRIES 2
-
-#define SOCKET_MAP(name)                            \
-	struct {                                    \
-		__uint(type, BPF_MAP_TYPE_SOCKMAP); \
-		__uint(max_entries, MAP_ENTRIES);   \
-		__type(key, __u32);                 \
-		__type(value, __u64);               \
-	} name SEC(".maps")
 
 SOCKET_MAP(in_map);  /* of a sender that does not share a map with the target */
 SOCKET_MAP(out_map); /* of the target, and of the sender that shares its map */

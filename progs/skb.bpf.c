@@ -4,8 +4,10 @@
 #include <stddef.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include "out_map.h"
 #include "skb.h"
+#include "socket_map.h"
+
+SOCKET_MAP(out_map);
 
 const volatile bool redirects;
 const volatile __u64 redirect_flags;
