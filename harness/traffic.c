@@ -212,6 +212,16 @@ bool check_poll(int fd, short events, const char *what)
 		     what, pfd.revents, events);
 }
 
+bool check_socket_error(int fd, int want, const char *what)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) ? -errno : 0,
+			"SO_ERROR") &&
+	       CHECK_EQ(error, want, "SO_ERROR of %s", what);
+}
+
 static bool send_across(int from, int to, const char *what)
 {
 	struct message m;

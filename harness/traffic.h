@@ -90,6 +90,9 @@ ssize_t read_now(int fd, void *buf, size_t len);
 /* poll(2) reports all of these events, in the end. */
 bool check_poll(int fd, short events, const char *what);
 
+/* SO_ERROR is this errno, or 0; the socket has none afterwards. */
+bool check_socket_error(int fd, int want, const char *what);
+
 /*
  * Make a call that is to return soon, on a thread of its own, so that one that does not can be
  * told: what it returned, or -ETIME where it had to be interrupted after patience_ms().

@@ -368,13 +368,8 @@ static void close_half(struct topology *t)
 
 static bool check_error(int fd, int want)
 {
-	int error = 0;
-	socklen_t len = sizeof(error);
-
 	return check_poll(fd, POLLERR, "the parser's socket") &&
-	       CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) ? -errno : 0,
-			"SO_ERROR") &&
-	       CHECK_EQ(error, want, "error of the parser's socket");
+	       check_socket_error(fd, want, "the parser's socket");
 }
 
 /* What came before the error has arrived; nothing does after it. */

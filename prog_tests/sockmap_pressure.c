@@ -313,13 +313,13 @@ static bool read_what_there_is(const struct topology *t, const struct flow *f, s
 	static char buf[CHUNK], expected[CHUNK];
 	ssize_t n;
 
-	while ((n = recv(t->target, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+	while ((n = read_now(t->target, buf, sizeof(buf))) > 0) {
 		fill_pattern(expected, n, f->seed, *from);
 		if (!CHECK_BYTES(buf, n, expected, n, "the stream from byte %zu", *from))
 			return false;
 		*from += n;
 	}
-	return CHECK(n < 0 && errno == EAGAIN, "the stream goes on") && CHECK(*from, "data");
+	return CHECK_ERR(n, EAGAIN, "the stream goes on") && CHECK(*from, "data");
 }
 
 static uint32_t segments_sent(int fd)

@@ -191,17 +191,6 @@ static bool send_in_vain(struct topology *t, int error)
 	return topology_check_verdicts(t);
 }
 
-/* The error of a socket, which it is asked for once. */
-static bool check_socket_error(int fd, int want, const char *what)
-{
-	int error = 0;
-	socklen_t len = sizeof(error);
-
-	return CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) ? -errno : 0,
-			"SO_ERROR") &&
-	       CHECK_EQ(error, want, "SO_ERROR of %s", what);
-}
-
 static void target_shut(struct topology *t)
 {
 	bool told = t->redirect->hook != HOOK_MSG_VERDICT;
