@@ -129,6 +129,7 @@ check_all() {
 	check "clang-format" check_format
 	check "builds with clang" check_clang
 	suite "unit tests" .output/unit
+	# It builds, where the guests take their programs from.
 	suite "installation" tests/install.sh
 	start_guests
 	suite "the harness" tests/harness.sh
