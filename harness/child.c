@@ -116,11 +116,8 @@ static void catch_crashes(void)
 	static char stack[64 * 1024];
 	stack_t alt = { .ss_sp = stack, .ss_size = sizeof(stack) };
 	struct sigaction sa = { .sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_ONSTACK };
-	void *frame;
 
 	sigaltstack(&alt, NULL);
-	/* The first call sets up the unwinder, which is not safe in a signal handler. */
-	backtrace(&frame, 1);
 	for (size_t i = 0; i < sizeof(crash_signals) / sizeof(crash_signals[0]); i++)
 		sigaction(crash_signals[i], &sa, NULL);
 }
@@ -160,6 +157,14 @@ static void remember_log(void)
 		self.log_dev = st.st_dev;
 		self.log_ino = st.st_ino;
 	}
+}
+
+void child_prepare(void)
+{
+	void *frame;
+
+	/* The first call sorts the tables of the unwinder, which takes long, and no signal handler may. */
+	backtrace(&frame, 1);
 }
 
 void child_main(const struct child_config *config)

@@ -59,6 +59,9 @@ struct child_config {
 	struct timeline_page *timeline; /* NULL: it is not traced */
 };
 
+/* Set up what all children inherit; once, before the first of them is forked. */
+void child_prepare(void);
+
 /* Become the child that config describes; for a process that was just forked. */
 void child_main(const struct child_config *config) __attribute__((noreturn));
 

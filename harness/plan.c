@@ -81,11 +81,9 @@ static struct plan_item *append_item(struct plan *plan)
 /* Names select subtests, so two with one name would be a plan that cannot be followed. */
 static bool is_unique(const struct plan *plan, const struct plan_item *item)
 {
-	for (unsigned int i = 0; i < plan->nr_items; i++) {
-		const struct plan_item *other = &plan->items[i];
-
-		if (other->test == item->test &&
-		    strcmp(other->subtest.name, item->subtest.name) == 0)
+	/* Those of the same test are the last ones. */
+	for (unsigned int i = plan->nr_items; i-- > 0 && plan->items[i].test == item->test;) {
+		if (strcmp(plan->items[i].subtest.name, item->subtest.name) == 0)
 			return false;
 	}
 	return true;

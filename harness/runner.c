@@ -741,6 +741,7 @@ static bool open_runner(struct runner *r)
 		fprintf(stderr, "cannot read /dev/kmsg (%s): kernel warnings will not be noticed\n",
 			strerror(-r->kmsg_fd));
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	child_prepare();
 	return true;
 }
 

@@ -245,13 +245,23 @@ static bool next_place(struct cell *c)
 	return d < ARRAY_SIZE(digits);
 }
 
+/* The plan asks for one after the other, so the search goes on where the last one ended. */
 static bool find_cell(unsigned int i, struct cell *c)
 {
-	*c = (struct cell){};
+	static struct cell place;
+	static unsigned int nr; /* cells before that place */
+
+	if (i < nr) {
+		place = (struct cell){};
+		nr = 0;
+	}
 	do {
-		if (is_cell(c) && i-- == 0)
+		*c = place;
+		if (is_cell(c) && nr == i)
 			return true;
-	} while (next_place(c));
+		nr += is_cell(c);
+	} while (next_place(&place));
+	nr = 0;
 	return false;
 }
 
