@@ -3,7 +3,7 @@
  * Memory that is lost without any other sign: an skb, a message, a psock that nobody frees. What
  * remains is that a slab cache has more objects in use than before.
  *
- * While the tests run, a window of about a second closes now and then: the runner lets the machine
+ * While the tests run, a window of a second or more closes now and then: the runner lets the machine
  * come to rest and counts. If there is more than when the window opened, and that stays, a hunt begins
  * among the subtests that ended in it: half of them run again, then half of those that it can be, until
  * it can be one only. That one is the culprit if sixteen more runs leave as many objects, twice, and if
@@ -25,9 +25,10 @@
 #include "harness/splat.h"
 #include "network_helpers.h"
 
-#define WINDOW_NS     NSEC_PER_SEC
-#define WINDOW_COUNTS 20 /* at least as long as so many counts take, which is long with KASAN */
-#define LOOKS_MAX     3
+/* A look takes long on a slow machine, which frees late, too. This part of the time, no more. */
+#define WINDOW_SHARE  10
+#define WINDOW_MIN_NS NSEC_PER_SEC
+#define WINDOW_MAX_NS (20 * NSEC_PER_SEC)
 /* kfree_rcu() lets five seconds pass before it begins to free. */
 #define DRAIN_NS      (8 * NSEC_PER_SEC)
 #define DRAIN_LOOK_US 50000
@@ -43,18 +44,18 @@
 void open_window(struct runner *r)
 {
 	struct leak_window *w = &r->window;
-	uint64_t start = now_ns();
+	uint64_t start = now_ns(), length;
 
 	w->open = r->options->leaks && !r->options->bench && w->nr_culprits < CULPRITS_MAX &&
 		  w->nr_vain < VAIN_MAX && slab_open();
 	if (!w->open)
 		return;
 	slab_count(&w->before);
-	w->length_ns = WINDOW_COUNTS * (now_ns() - start);
-	if (w->length_ns < WINDOW_NS)
-		w->length_ns = WINDOW_NS;
-	w->due_ns = now_ns() + w->length_ns;
-	w->nr_looks = 0;
+	length = WINDOW_SHARE * (w->look_ns + now_ns() - start);
+	w->length_ns = length < WINDOW_MIN_NS	? WINDOW_MIN_NS
+		       : length > WINDOW_MAX_NS ? WINDOW_MAX_NS
+						: length;
+	w->opened_ns = now_ns();
 	w->failed = false;
 }
 
@@ -75,18 +76,24 @@ static bool is_held(const struct slot *slot)
 	return slot->state == HELD;
 }
 
+static bool has_lasted(const struct leak_window *w, uint64_t ns)
+{
+	return now_ns() - w->opened_ns >= ns;
+}
+
 bool window_is_due(const struct runner *r, bool last)
 {
 	const struct leak_window *w = &r->window;
 
-	return w->open && any_slot(r, is_held) && (last || w->failed || now_ns() >= w->due_ns);
+	return w->open && any_slot(r, is_held) &&
+	       (last || w->failed || has_lasted(w, w->length_ns));
 }
 
 bool window_is_overdue(const struct runner *r)
 {
 	const struct leak_window *w = &r->window;
 
-	return now_ns() >= w->due_ns + w->length_ns;
+	return has_lasted(w, 2 * w->length_ns);
 }
 
 /* Those of the caches that have so much more than before, and still have it when all is freed. */
@@ -235,24 +242,24 @@ void end_window(struct runner *r)
 	r->window.open = false;
 }
 
-void close_window(struct runner *r, bool last)
+/* Those of the caches that have more than when the window opened, and keep it. */
+static uint32_t look(struct leak_window *w)
+{
+	uint64_t start = now_ns();
+	uint32_t grown = find_growth(~0U, &w->before, 1);
+
+	w->look_ns = now_ns() - start;
+	return grown;
+}
+
+void close_window(struct runner *r)
 {
 	struct leak_window *w = &r->window;
-	struct slab_counts now;
 	uint32_t grown = 0;
 
 	/* One that lasted less may have seen the kernel make room for a start. */
-	if (!w->failed && now_ns() >= w->due_ns) {
-		slab_count(&now);
-		grown = slab_grown(&w->before, &now, 1);
-	}
-	/* What is freed late goes by itself, if the window is open for some more. */
-	if (grown && !last && ++w->nr_looks < LOOKS_MAX) {
-		w->due_ns = now_ns() + w->length_ns;
-		return;
-	}
-	if (grown)
-		grown = find_growth(grown, &w->before, 1);
+	if (!w->failed && has_lasted(w, WINDOW_MIN_NS))
+		grown = look(w);
 	if (grown)
 		hunt(r, grown);
 	else

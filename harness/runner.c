@@ -8,7 +8,7 @@
  * objects are, which the kernel frees a while later, and ENDING when its network namespace is. The
  * worker takes the next subtest after DRAINING. On its way to DONE a job may be
  *
- *	HELD	for a second, until the slab caches have been looked at (harness/leaks.c)
+ *	HELD	for some seconds, until the slab caches have been looked at (harness/leaks.c)
  *	SUSPECT	until the end of the round, since it is one of several that may have caused a splat
  *		in the kernel's log: they run again then, each on its own (harness/suspects.c)
  */
@@ -228,7 +228,7 @@ static void start_jobs(struct runner *r)
 
 	if (window_is_due(r, last)) {
 		if (!any_slot(r, is_unjudged))
-			close_window(r, last);
+			close_window(r);
 		else if (window_is_overdue(r))
 			end_window(r);
 		else

@@ -39,8 +39,8 @@ struct leak_window {
 	bool open;
 	bool failed; /* one of them has failed, and may leave behind whatever it likes */
 	struct slab_counts before;
-	uint64_t due_ns, length_ns;
-	unsigned int nr_looks;
+	uint64_t opened_ns, length_ns;
+	uint64_t look_ns;	  /* how long it took to see that the last one has left nothing */
 	unsigned int nr_culprits; /* in this run */
 	unsigned int nr_vain;	  /* hunts in a row that found nobody */
 };
@@ -116,11 +116,8 @@ bool window_is_overdue(const struct runner *r);
 /* Nothing is to be started, so that the machine comes to rest, and the window can be closed. */
 bool window_is_due(const struct runner *r, bool last);
 
-/*
- * Look for leaks, with nothing active. Those that are HELD are DONE then, and a new window opens; but
- * if there may be a leak, and this is not the last look, the window stays open for another second.
- */
-void close_window(struct runner *r, bool last);
+/* Look for leaks, with nothing active. Those that are HELD are DONE then, and a new window opens. */
+void close_window(struct runner *r);
 
 /* Without a look: those that are HELD have passed. */
 void end_window(struct runner *r);
