@@ -284,6 +284,23 @@ on_stdout() {
 	grep -q '^#1/1 ' "$dir/out" && problem "the report for people is there as well"
 }
 
+# page_faults OPTION...: of the runner and its subtests; where memory is inherited, a fault is a copy.
+page_faults() {
+	python3 - ./test_progs -t sockmap_verdict "$@" <<-'PYTHON'
+	import resource, subprocess, sys
+	subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+	print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt)
+	PYTHON
+}
+
+# What is written again and again leaves freed memory behind, which subtests once spent most time with.
+json_is_cheap() {
+	local without with
+
+	without=$(page_faults) with=$(page_faults -J "$dir/cheap.json")
+	((without > 0 && with < 2 * without)) || problem "page faults: $with with -J, $without without"
+}
+
 full() {
 	run "$SELF" -a behave -o "$1:/dev/full"
 	want_status 3
@@ -325,6 +342,7 @@ t "-o ktap: instead of the report for people" on_stdout ktap 'KTAP version 1'
 t "-o junit: instead of the report for people" on_stdout junit '<?xml'
 t "-o jsonl: instead of the report for people" on_stdout jsonl '{"event":"begin"'
 t "-o json: instead of the report for people" on_stdout json '{'
+t "-J: costs the subtests next to nothing" json_is_cheap
 t "-o html: instead of the report for people" on_stdout html '<!DOCTYPE html>'
 t "-o html: a full device" full html
 t "-o html: an earlier report survives a usage error" keeps_old html
