@@ -209,6 +209,18 @@ vmtest_with_int3() {
 	{ echo "VMTEST $nonce TESTS-START"; echo "VMTEST $nonce DONE 4"; echo "VMTEST $nonce END"; } >&$control'
 }
 
+# A double fault in the middle of the tests, with EFLAGS.
+# shellcheck disable=SC2016 # for the fake to expand
+vmtest_with_flags() {
+	vmtest_with_fake "$parse_arguments"'
+	{ echo "VMTEST $nonce BOOT 1.2.3"; echo "VMTEST $nonce TESTS-START"; } >&$control
+	case "$*" in
+	*thread=single*) { echo "VMTEST $nonce DONE 4"; echo "VMTEST $nonce END"; } >&$control ;;
+	*) printf "[    1.000000] %s\n" "traps: PANIC: double fault, error_code: 0x0" \
+		"RSP: 0018:ff6352a9804e3c00 EFLAGS: '"$1"'" "Kernel panic - not syncing: x" >&$console ;;
+	esac'
+}
+
 # ---- What the guest does -------------------------------------------------------------------------
 
 test_verdicts() {
@@ -294,7 +306,9 @@ test_protocol() {
 	row huge-file 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' 'FILE dmesg.txt 99999999999 2' END
 	row bytes-after-file 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' @results ' 12345678' END
 	row garbage 77 SKIP vmtest_with_script ' junk' "${begin[@]}" ' VMTEST' ' *' 'NOTE a' 'DONE 4' END
-	row stray-int3 77 'the boot failed as it does at times' vmtest_with_int3
+	row stray-int3 77 'the guest failed as it does at times' vmtest_with_int3
+	row impossible-flags 77 'the guest failed as it does at times' vmtest_with_flags c233ee02
+	row possible-flags 3 'CRASH .*double fault' vmtest_with_flags 00010206
 	row leak-suspected 77 '' vmtest_with_leaks 'kmemleak: 1 new suspected memory leaks (see x)'
 	row leak 5 'SPLAT .*unreferenced object 0xffff888102 ' vmtest_with_leaks \
 		'kmemleak: 1 new suspected memory leaks (see x)' 'unreferenced object 0xffff888102 (size 8):'

@@ -152,11 +152,12 @@ kvm_is_broken() {
 
 # While the kernel patches its code, one emulated processor may still run the breakpoint that another
 # has already removed; the kernel then dies of an int3 that it knows nothing about. Seen about once
-# in 200 boots. A breakpoint of the kernel's own making comes back in the second run, and counts. As
-# rarely, a boot stops without a word; that, too, has a second run to prove itself.
+# in 200 boots. Much more rarely an interrupt finds flags in the processor that there cannot be, which
+# is a double fault. A breakpoint of the kernel's own making comes back in the second run, and counts.
+# Now and then a boot stops without a word; that, too, has a second run to prove itself.
 tcg_has_misfired() {
 	[[ $accel == tcg && $arch == x86_64 && ! $tcg_threads ]] || return 1
-	[[ ${fact[outcome]} == unbooted ]] || [[ ${fact[int3]} == 1 ]]
+	[[ ${fact[outcome]} == unbooted ]] || [[ ${fact[misfired]} == 1 ]]
 }
 
 # QEMU itself failed, before the kernel had any part in it.
@@ -176,7 +177,7 @@ boot() {
 		remember_accel kvm
 	fi
 	if tcg_has_misfired; then
-		say "note: the boot failed as it does at times when QEMU has a thread for each processor; again with one"
+		say "note: the guest failed as it does at times when QEMU has a thread for each processor; again with one"
 		tcg_threads=,thread=single
 		boot_once
 	elif qemu_has_failed; then

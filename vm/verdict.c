@@ -17,6 +17,10 @@
 #define SPLAT_CONTEXT 40 /* lines, a call trace and its registers */
 #define MAX_RUNNING   64
 
+/* The bits of EFLAGS that are 0 in every processor, and the one that is 1; no kernel can change that. */
+#define EFLAGS_ZEROS 0xffc08028
+#define EFLAGS_ONE   0x2
+
 const char *verdict_name(enum verdict verdict)
 {
 	switch (verdict) {
@@ -394,19 +398,41 @@ static void classify_death(struct run *run)
 		decide(run, BOOTFAIL, "the guest restarted before the tests");
 }
 
+static bool has_stray_breakpoint(const char *console)
+{
+	regex_t regex;
+	bool found;
+
+	if (regcomp(&regex, "int3: [0-9]+ \\[#", REG_EXTENDED | REG_NOSUB))
+		return false;
+	found = !regexec(&regex, console, 0, NULL, 0);
+	regfree(&regex);
+	return found;
+}
+
+/* In the first dump of registers; what comes later may be the kernel's own confusion. */
+static bool has_impossible_flags(const char *console)
+{
+	static const char key[] = "EFLAGS: ", digits[] = "0123456789abcdef";
+	const char *flags = strstr(console, key);
+	unsigned long value;
+
+	if (!flags || strspn(flags + strlen(key), digits) < 8)
+		return false;
+	value = strtoul(flags + strlen(key), NULL, 16);
+	return (value & EFLAGS_ZEROS) || !(value & EFLAGS_ONE);
+}
+
 static void note_trouble(struct run *run)
 {
 	static const char *const kvm[] = { "KVM internal error",       "kvm run failed",
 					   "failed to set MSR",	       "KVM: entry failed",
 					   "failed to initialize kvm", NULL };
 	struct buffer console = read_whole(run, "console.log");
-	regex_t regex;
 
 	find_line(run, "qemu.log", kvm, run->kvm_error, sizeof(run->kvm_error));
-	if (!regcomp(&regex, "int3: [0-9]+ \\[#", REG_EXTENDED | REG_NOSUB)) {
-		run->int3 = console.data && !regexec(&regex, console.data, 0, NULL, 0);
-		regfree(&regex);
-	}
+	run->misfired = console.data &&
+			(has_stray_breakpoint(console.data) || has_impossible_flags(console.data));
 	buffer_free(&console);
 }
 
@@ -670,7 +696,7 @@ static void write_facts(struct run *run)
 	number(&facts, "xfailed", run->xfailed);
 	number(&facts, "xpassed", run->xpassed);
 	fact(&facts, "kvm_error", run->kvm_error);
-	number(&facts, "int3", run->int3);
+	number(&facts, "misfired", run->misfired);
 	number(&facts, "boot_ms", run->boot_ms);
 	number(&facts, "tests_ms", run->tests_ms);
 	number(&facts, "done_ms", run->done_ms);

@@ -126,7 +126,7 @@ struct run {
 	char splat_subtest[512];
 	char running[256];
 	char kvm_error[256];
-	bool int3;
+	bool misfired; /* the kernel speaks of what only an emulator does */
 	/* From results.json; -1: not there. */
 	int passed, failed, skipped, xfailed, xpassed;
 };
