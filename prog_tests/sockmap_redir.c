@@ -257,9 +257,11 @@ static bool find_cell(unsigned int i, struct cell *c)
 	}
 	do {
 		*c = place;
-		if (is_cell(c) && nr == i)
+		if (!is_cell(c))
+			continue;
+		if (nr == i)
 			return true;
-		nr += is_cell(c);
+		nr++;
 	} while (next_place(&place));
 	nr = 0;
 	return false;
