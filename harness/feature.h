@@ -41,6 +41,7 @@ enum feature {
 	FEAT_KNOWN_RACES,    /* likewise: has asked for what all kernels are known to fail at */
 	FEAT_MSG_AFTER_DROP, /* a program that dropped a message sees the next one */
 	FEAT_EMPTY_DATAGRAM, /* one does not spoil the queue of a socket in a map */
+	FEAT_FAILSLAB,	     /* allocations fail on request */
 	NR_COMMON_FEATURES,
 
 	/* The others are about one kind of socket each, in the order of sock_kinds[]. */

@@ -16,6 +16,7 @@
 #include <bpf/libbpf.h>
 #include <linux/tls.h>
 
+#include "harness/fault.h"
 #include "harness/harness.h"
 #include "harness/netns.h"
 #include "harness/probe.h"
@@ -317,6 +318,31 @@ static int probe_msg_after_drop(const struct sock_kind *kind)
 	err = send(pair.mapped, "x", 1, 0) == 1 ? 0 : -errno;
 	skel->data->verdict = REDIRECT;
 	return err;
+}
+
+struct insertion {
+	int map_fd, fd;
+};
+
+static ssize_t insert_into_map(void *arg)
+{
+	const struct insertion *i = arg;
+
+	return socket_map_update(i->map_fd, 0, i->fd, BPF_ANY);
+}
+
+static int probe_failslab(const struct sock_kind *kind)
+{
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int map_fd __auto_close = bpf_map_create(BPF_MAP_TYPE_SOCKMAP, NULL, 4, 8, 1, NULL);
+	int err = map_fd < 0 ? -errno : make_pair(sock_kind("tcp4"), &pair);
+	struct insertion insertion = { map_fd, pair.mapped };
+	bool failed;
+
+	(void)kind;
+	err = err ?: failslab_set_up()
+		  ?: call_without_memory(1, insert_into_map, &insertion, &failed);
+	return err == -ENOMEM ? 0 : err ?: -EOPNOTSUPP;
 }
 
 static int probe_socket(const struct sock_kind *kind)
@@ -628,6 +654,11 @@ static const struct probe {
 	  .try = probe_empty_datagram,
 	  .remedy = "a sockmap that survives a datagram of no bytes",
 	  .needs_skel = true },
+	{ .feature = FEAT_FAILSLAB,
+	  .name = "failslab",
+	  .try = probe_failslab,
+	  .remedy =
+		  "CONFIG_FAILSLAB, CONFIG_FAULT_INJECTION_DEBUG_FS, debugfs (vmtest.sh --debug)" },
 	{ .feature = FEAT_SOCKET,
 	  .name = "socket",
 	  .try = probe_socket,

@@ -17,6 +17,8 @@
  *	close			a closed socket is in no map
  *	freed-map		a map goes while sockets are in it: they go on
  *	value-of-4-bytes	a descriptor fits into 4 bytes, a cookie does not
+ *	no-memory		an insert or a replacement that fails for lack of memory has changed
+ *				nothing
  *
  * With a program:
  *
@@ -45,6 +47,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "harness/fault.h"
 #include "harness/harness.h"
 #include "harness/map_case.h"
 #include "harness/topology.h"
@@ -183,6 +186,65 @@ static void replace_by_other(const struct map_env *env)
 	CHECK_OK(socket_map_update(map_fd, 1, pair.mapped, BPF_EXIST), "replace the other");
 	close_pair(&other);
 	check_entry(map_fd, 1, pair.mapped);
+	check_traffic(&pair);
+}
+
+struct update {
+	int map_fd, fd;
+	uint32_t key;
+	const struct sock_pair *pair;
+};
+
+static ssize_t try_update(void *arg)
+{
+	const struct update *u = arg;
+
+	return socket_map_update(u->map_fd, u->key, u->fd, BPF_ANY);
+}
+
+static bool check_not_there(void *arg)
+{
+	const struct update *u = arg;
+
+	check_traffic(u->pair);
+	return check_entry(u->map_fd, u->key, -1);
+}
+
+static bool check_there(void *arg)
+{
+	const struct update *u = arg;
+
+	return check_entry(u->map_fd, u->key, u->fd);
+}
+
+static bool check_there_and_delete(void *arg)
+{
+	const struct update *u = arg;
+
+	return check_there(arg) && check_delete(u->map_fd, u->key) && check_not_there(arg);
+}
+
+/* A socket that is in no map, then its replacement by itself, then the same under another key. */
+static void no_memory(const struct map_env *env)
+{
+	static const struct fallible insert = { "insert", try_update, check_not_there,
+						check_there_and_delete };
+	static const struct fallible replace = { "replace", try_update, check_there, check_there };
+	static const struct fallible another = { "insert under another key", try_update,
+						 check_not_there, check_there_and_delete };
+	struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+	int map_fd __auto_close = -1;
+	struct update u = { .pair = &pair };
+
+	if (!open_both(env, 2, &map_fd, &pair))
+		return;
+	u.map_fd = map_fd;
+	u.fd = pair.mapped;
+	check_without_memory(&insert, &u);
+	check_insert(map_fd, 0, pair.mapped);
+	check_without_memory(&replace, &u);
+	u.key = 1;
+	check_without_memory(&another, &u);
 	check_traffic(&pair);
 }
 
@@ -787,6 +849,7 @@ static const struct fix child_fixes[] = {
 };
 
 /* Not calls of feature_bit(), since these have to be constants. */
+#define FAILSLAB       ((feature_set)1 << FEAT_FAILSLAB)
 #define SKB_VERDICT    ((feature_set)1 << FEAT_SKB_VERDICT)
 #define STREAM_VERDICT ((feature_set)1 << FEAT_STREAM_VERDICT)
 #define MSG_VERDICT    ((feature_set)1 << FEAT_MSG_VERDICT)
@@ -804,6 +867,7 @@ static const struct map_case cases[] = {
 	{ "close", mappable_kinds, .run = close_socket, .guards = close_fixes },
 	{ "freed-map", mappable_kinds, .run = freed_map, .guards = reference_fixes },
 	{ "value-of-4-bytes", mappable_kinds, .run = value_of_4_bytes },
+	{ "no-memory", mappable_kinds, .run = no_memory, .needs = FAILSLAB },
 
 	{ "leave-sk_skb", mappable_kinds, .run = leave_program, .value = HOOK_SKB_VERDICT,
 	  .needs = SKB_VERDICT, .guards = link_fixes },

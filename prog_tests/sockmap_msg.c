@@ -22,6 +22,7 @@
 
 #include <bpf/libbpf.h>
 
+#include "harness/fault.h"
 #include "harness/harness.h"
 #include "harness/scenario.h"
 #include "network_helpers.h"
@@ -667,21 +668,90 @@ static void target_closed(struct topology *t)
 	CHECK(send(t->in.mapped, m.bytes, m.len, MSG_NOSIGNAL) < 0, "send to what is closed");
 }
 
+/* ---- Memory that runs out ----------------------------------------------------------------------- */
+
+/* A message of which the program wants the rest, too, or not. */
+struct attempt {
+	struct topology *t;
+	struct msg_bpf *skel;
+	struct message m;
+	size_t first; /* bytes of the send that is to fail */
+};
+
+static ssize_t try_send(void *arg)
+{
+	struct attempt *a = arg;
+	ssize_t n;
+
+	a->skel->bss->nr_runs = 0;
+	n = send(a->t->in.mapped, a->m.bytes, a->first, 0);
+	return n < 0 ? -errno : n;
+}
+
+static bool check_unsent(void *arg)
+{
+	const struct attempt *a = arg;
+
+	return topology_check_empty(a->t);
+}
+
+static bool check_sent(void *arg)
+{
+	struct attempt *a = arg;
+	ssize_t rest = a->m.len - a->first;
+
+	if (rest && !(topology_check_empty(a->t) &&
+		      CHECK_EQ(send(a->t->in.mapped, a->m.bytes + a->first, rest, 0), rest,
+			       "send the rest")))
+		return false;
+	if (!check_arrives(a->t->target, &a->m, "data") || !topology_check_empty(a->t))
+		return false;
+	fill_message(&a->m, a->m.len);
+	return true;
+}
+
+static void without_memory(struct topology *t)
+{
+	static const struct fallible sending = { "send", try_send, check_unsent, check_sent };
+	const struct script *script = this_scenario()->data;
+	struct msg_bpf *skel __auto_msg = replace_program(t);
+	static struct attempt a;
+
+	if (!skel)
+		return;
+	write_script(t, skel, script->steps);
+	a.t = t;
+	a.skel = skel;
+	a.first = script->sends[0];
+	fill_message(&a.m, script->sends[0] + script->sends[1]);
+	check_without_memory(&sending, &a);
+}
+
 /* ---- The plan -------------------------------------------------------------------------------- */
 
 #define ANY_WAY	   (MSG_PASS | MSG_INGRESS | MSG_EGRESS)
 #define REDIRECTED (MSG_INGRESS | MSG_EGRESS)
 
-#define SCRIPT(...)                                 \
-	.run = play, .data = &(const struct script) \
-	{                                           \
-		__VA_ARGS__                         \
+#define SCRIPT(...) SCRIPT_OF(play, __VA_ARGS__)
+#define SCRIPT_OF(function, ...)                        \
+	.run = function, .data = &(const struct script) \
+	{                                               \
+		__VA_ARGS__                             \
 	}
 #define STEPS(...) .steps = { __VA_ARGS__ }
 #define SENDS(...) .sends = { __VA_ARGS__ }
 
 static const struct kinds tcp[] = { { .in = "tcp4" }, { .in = "tcp6" }, {} };
 static const struct kinds tcp4[] = { { .in = "tcp4" }, {} };
+
+#define FAILSLAB ((feature_set)1 << FEAT_FAILSLAB)
+
+static const struct fix cork_free_fixes[] = {
+	{ "a3967baad4d5",
+	  "tcp_bpf: Call sk_msg_free() when tcp_bpf_send_verdict() fails to allocate "
+	  "psock->cork." },
+	{},
+};
 
 static const struct fix cork_full_fixes[] = {
 	{ "2d66a033864e", "bpf, sockmap: Fix cork use-after-free in tcp_bpf_sendmsg()" },
@@ -935,6 +1005,14 @@ static const struct scenario scenarios[] = {
 	{ "cork-apply", MSG_PASS, tcp4,
 	  SCRIPT(STEPS({ .verdict = GO, .cork = 100, .apply = 30 }, { .verdict = GO, .apply = 30 }),
 		 SENDS(60, 70, 30)) },
+
+	/* Without memory for what is to be done, nothing is sent. */
+	{ "no-memory", MSG_INGRESS, tcp,
+	  SCRIPT_OF(without_memory, STEPS({ .verdict = GO }), SENDS(100)), .needs = FAILSLAB },
+	{ "cork-no-memory", ANY_WAY, tcp,
+	  SCRIPT_OF(without_memory, STEPS({ .verdict = GO, .cork = 200 }, { .verdict = GO }),
+		    SENDS(100, 100)),
+	  .needs = FAILSLAB, .guards = cork_free_fixes },
 
 	{ "sendfile", ANY_WAY, tcp, .run = ways, .value = SENDFILE },
 	{ "splice", ANY_WAY, tcp4, .run = ways, .value = SPLICE },

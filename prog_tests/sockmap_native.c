@@ -13,6 +13,7 @@
  *	leave-unread		the socket leaves the map with redirected data unread: it is gone, and
  *				nothing else is
  *	reinsert		in and out of the map, many times
+ *	reinsert-no-memory	it comes back when memory runs out: not at all, and its stream goes on
  *	move			between a map with a program and one without: the program gets what
  *				comes while the socket is in its map, and that only
  *	two-queues		data of its own waits, and data is redirected: that is read first
@@ -32,6 +33,7 @@
 
 #include <bpf/libbpf.h>
 
+#include "harness/fault.h"
 #include "harness/harness.h"
 #include "harness/scenario.h"
 #include "network_helpers.h"
@@ -291,6 +293,37 @@ static void reinsert(struct topology *t)
 	}
 }
 
+static ssize_t try_insert(void *arg)
+{
+	const struct topology *t = arg;
+
+	return topology_insert(t, topology_in_map(t), KEY_IN, t->in.mapped);
+}
+
+static bool check_outside(void *arg)
+{
+	const struct topology *t = arg;
+
+	return check_native_both_ways(&t->in);
+}
+
+static bool check_and_remove(void *arg)
+{
+	struct topology *t = arg;
+
+	return check_through(t, 100) && remove_key(program_map(t), KEY_IN);
+}
+
+static void reinsert_without_memory(struct topology *t)
+{
+	static const struct fallible insertion = { "insert", try_insert, check_outside,
+						   check_and_remove };
+
+	if (remove_key(program_map(t), KEY_IN))
+		check_without_memory(&insertion, t);
+	check_outside(t);
+}
+
 static void move(struct topology *t)
 {
 	struct bpf_map *plain_map = t->skel->maps.nop_map;
@@ -474,6 +507,8 @@ static const struct scenario scenarios[] = {
 	{ "leave-unread", ANY_INGRESS, any, .run = leave_unread, .guards = copied_fixes },
 	{ "reinsert", ANY_PASS | ANY_INGRESS, any, .run = reinsert, .with = { .two_maps = true },
 	  .guards = copied_fixes },
+	{ "reinsert-no-memory", ANY_PASS | MSG_PASS, any, .run = reinsert_without_memory,
+	  .needs = (feature_set)1 << FEAT_FAILSLAB },
 	{ "move", ANY_PASS, any, .run = move },
 	{ "two-queues", MSG_INGRESS, tcp, .run = two_queues, .guards = order_fixes },
 	{ "blocked-send", ANY_PASS, streams, .run = blocked_send },
