@@ -132,6 +132,13 @@ vmtest_with_script() {
 	vmtest_with_fake "$parse_arguments { $commands } >&\$control"
 }
 
+# The tests pass, and this is the guest's copy of its log.
+vmtest_with_log() {
+	printf '%s\n' "$1" >"$dir/dmesg.txt"
+	as_sent <"$dir/dmesg.txt" >"$dir/dmesg.txt.z"
+	vmtest_with_script 'BOOT 1.2.3' TESTS-START 'DONE 0' @results @dmesg.txt END
+}
+
 # The image lies there by itself; the guest has /proc/config.gz.
 vmtest_without_config() {
 	local kernel
@@ -278,6 +285,7 @@ vmtest_broken() {
 # Every status of test_progs, and what must never count as a proof.
 test_protocol() {
 	local begin=('BOOT 1.2.3' TESTS-START)
+	local rest=$'[ 9.1] Call Trace:\n[ 9.1]  f+0x1/0x2\n[ 9.1] ---[ end trace 0 ]---'
 
 	row told-0 0 'PASS .*1\.2\.3' vmtest_with_script "${begin[@]}" 'DONE 0' @results END
 	row told-1 1 FAIL vmtest_with_script "${begin[@]}" 'DONE 1' END
@@ -301,6 +309,8 @@ test_protocol() {
 		' VMTEST none DONE 0' ' VMTEST none END'
 	row two-verdicts 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' 'DONE 0' END
 	row no-number 7 garbled vmtest_with_script "${begin[@]}" 'DONE x' END
+	row log-begins-in-splat 0 PASS vmtest_with_log "$rest"
+	row log-has-bare-trace 5 'SPLAT .*Call Trace' vmtest_with_log "$rest"$'\n[ 9.2] Call Trace:'
 	row short-file 3 CRASH vmtest_with_script "${begin[@]}" 'DONE 0' 'FILE dmesg.txt 999 999' ' 12345678' END
 	row long-file 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' 'FILE dmesg.txt 2 2' ' 12345678' END
 	row huge-file 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' 'FILE dmesg.txt 99999999999 2' END
