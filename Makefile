@@ -75,8 +75,8 @@ $(OUT)/libeu.a: $(OUT)/compat/libeu.o
 
 # The tests of the harness itself: its functions, and its program with tests that misbehave.
 UNIT_OBJS := $(patsubst %,$(OUT)/%.o,tests/unit network_helpers \
-	$(addprefix harness/,delivery expect glob kmemleak kmsg known latency lines plan splat splat_foreign \
-	timeline_judge))
+	$(addprefix harness/,delivery expect glob kmemleak kmsg knob known latency lines plan splat \
+	splat_foreign timeline_judge))
 CASE_OBJS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/cases/*.c))
 
 selftests: $(OUT)/unit $(OUT)/selftest_progs

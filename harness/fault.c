@@ -7,6 +7,7 @@
 
 #include "harness/fault.h"
 #include "harness/harness.h"
+#include "harness/knob.h"
 #include "network_helpers.h"
 
 /* Of the calling thread: allocations until the one that fails; 0: it has, or none is to. */
@@ -20,17 +21,10 @@ static int write_number(int fd, unsigned int n)
 	return write(fd, text, len) == len ? 0 : -errno;
 }
 
-static int set_option(const char *path)
-{
-	int fd __auto_close = open(path, O_WRONLY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : write_number(fd, 0);
-}
-
 int failslab_set_up(void)
 {
-	return set_option("/sys/kernel/debug/failslab/verbose")
-		       ?: set_option("/sys/kernel/debug/failslab/ignore-gfp-wait");
+	return write_knob("/sys/kernel/debug/failslab/verbose", "0")
+		       ?: write_knob("/sys/kernel/debug/failslab/ignore-gfp-wait", "0");
 }
 
 static bool fault_is_due(int fd)

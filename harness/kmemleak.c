@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +6,7 @@
 #include <unistd.h>
 
 #include "harness/kmemleak.h"
+#include "harness/knob.h"
 #include "network_helpers.h"
 
 #define PATH "/sys/kernel/debug/kmemleak"
@@ -24,9 +24,7 @@ static struct clocks first, last;
 
 static bool ask(const char *command)
 {
-	int fd __auto_close = open(PATH, O_WRONLY | O_CLOEXEC);
-
-	return fd >= 0 && write(fd, command, strlen(command)) > 0;
+	return !write_knob(PATH, command);
 }
 
 static struct clocks read_clocks(void)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "harness/knob.h"
 #include "harness/netns.h"
 #include "harness/slab.h"
 #include "network_helpers.h"
@@ -53,18 +54,18 @@ const char *slab_name(int cache)
 	return caches[cache].name;
 }
 
-static int open_attribute(int cache, const char *name, int flags)
-{
-	char path[96];
+#define ATTRIBUTE_PATH 96
 
-	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/%s", caches[cache].name, name);
-	return open(path, flags | O_CLOEXEC);
+static const char *attribute(int cache, const char *name, char path[ATTRIBUTE_PATH])
+{
+	snprintf(path, ATTRIBUTE_PATH, "/sys/kernel/slab/%s/%s", caches[cache].name, name);
+	return path;
 }
 
-static long read_number(int cache, const char *attribute)
+static long read_number(int cache, const char *name)
 {
-	int fd __auto_close = open_attribute(cache, attribute, O_RDONLY);
-	char text[64] = "";
+	char path[ATTRIBUTE_PATH], text[64] = "";
+	int fd __auto_close = open(attribute(cache, name, path), O_RDONLY | O_CLOEXEC);
 
 	return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? atol(text) : -1;
 }
@@ -72,9 +73,9 @@ static long read_number(int cache, const char *attribute)
 /* Slabs that belong to a processor count as if all of their objects were in use: take them back. */
 static bool shrink(int cache)
 {
-	int fd __auto_close = open_attribute(cache, "shrink", O_WRONLY);
+	char path[ATTRIBUTE_PATH];
 
-	return fd >= 0 && write(fd, "1", 1) == 1;
+	return !write_knob(attribute(cache, "shrink", path), "1");
 }
 
 /* -1: there is no such cache, or it is for others as well. */

@@ -4,16 +4,14 @@
  * can be due to more than one, all of them are SUSPECT, and run again at the end of the round, each
  * on its own.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "harness/knob.h"
 #include "harness/known.h"
 #include "harness/slots.h"
 #include "harness/splat.h"
-#include "network_helpers.h"
 
 void add_text(char **all, const char *text)
 {
@@ -123,15 +121,6 @@ static bool is_convicted(struct runner *r, const struct slot *slot, bool has_cul
 	       known_splat(r->info->expect, &item, 1, slot->splat);
 }
 
-/* What WARN_ON_ONCE() has said, it says again. Without debugfs it does not, and all stay suspects. */
-static void let_warn_again(void)
-{
-	int fd __auto_close = open("/sys/kernel/debug/clear_warn_once", O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0 && write(fd, "1", 1) != 1)
-		fprintf(stderr, "clear_warn_once: %m\n");
-}
-
 static unsigned int count_failed_suspects(const struct runner *r)
 {
 	unsigned int nr = 0;
@@ -147,7 +136,8 @@ static unsigned int count_failed_suspects(const struct runner *r)
 
 static void rerun_suspect(struct runner *r, struct slot *slot)
 {
-	let_warn_again();
+	/* WARN_ON_ONCE() is to say it again. Without debugfs it does not, and all stay suspects. */
+	write_knob("/sys/kernel/debug/clear_warn_once", "1");
 	rerun_alone(r, slot);
 }
 
