@@ -136,7 +136,8 @@ static bool enter_sandbox(const struct child_config *config)
 
 	/* The runner sets the process group as well; whoever comes first. */
 	setpgid(0, 0);
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() == 1)
+	/* The runner may have died before that: nobody would ever look at what this one finds. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != config->runner)
 		return false;
 	if (setns(config->netns_fd, CLONE_NEWNET) || null < 0)
 		return false;

@@ -54,6 +54,7 @@ struct child_config {
 	int log_fd;
 	int netns_fd;
 	int verbosity; /* number of -v */
+	pid_t runner;
 	const struct test *test;
 	unsigned int index;
 	struct timeline_page *timeline; /* NULL: it is not traced */

@@ -29,12 +29,15 @@ int job_start(struct job *job, struct plan_item *item, int netns_fd, int verbosi
 	struct child_config config = {
 		.netns_fd = netns_fd,
 		.verbosity = verbosity,
+		.runner = getpid(),
 		.test = item->test,
 		.index = item->subtest_number - 1,
 		.timeline = timeline,
 	};
 
 	*job = (struct job){ .item = item, .netns_fd = netns_fd, .pidfd = -1, .log_fd = -1 };
+	if (netns_fd < 0)
+		return netns_fd;
 	job->page = mmap(NULL, sizeof(*job->page), PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (job->page == MAP_FAILED)
@@ -58,13 +61,16 @@ int job_start(struct job *job, struct plan_item *item, int netns_fd, int verbosi
 	return job->pidfd < 0 ? -errno : 0;
 }
 
-void job_kill(struct job *job)
+bool job_kill(struct job *job)
 {
-	if (job->pid <= 0)
-		return;
-	kill(-job->pid, SIGKILL);
+	if (job->pid <= 0 || job->group_gone)
+		return false;
 	if (!job->reaped)
 		kill(job->pid, SIGKILL);
+	if (kill(-job->pid, SIGKILL) == 0)
+		return true;
+	job->group_gone = job->reaped;
+	return false;
 }
 
 void job_free(struct job *job)

@@ -20,6 +20,7 @@ struct job {
 	uint64_t start_ns;
 	uint64_t end_ns; /* 0: it runs */
 	bool reaped;	 /* status is valid */
+	bool group_gone; /* all of its process group: the number may be another's now */
 	int status;	 /* of wait(2) */
 	bool said_slow;	 /* the log says that it takes long */
 	bool timed_out;
@@ -33,12 +34,15 @@ struct job {
 	char *kernel_log;
 };
 
-/* Fork and start it. timeline: what it records its events into, or NULL. 0 or -errno. */
+/*
+ * Fork and start it. netns_fd: its network namespace, or the -errno for which there is none. timeline:
+ * what it records its events into, or NULL. 0 or -errno; job_free() is due then, too.
+ */
 int job_start(struct job *job, struct plan_item *item, int netns_fd, int verbosity,
 	      struct timeline_page *timeline);
 
-/* Kill all of its processes. */
-void job_kill(struct job *job);
+/* Kill all of its processes that are in its group. True: there were some. */
+bool job_kill(struct job *job);
 
 /* Write into its log that it takes long, and where each of its threads is in the kernel. */
 void job_say_slow(struct job *job, unsigned int seconds);

@@ -12,7 +12,6 @@
  *	SUSPECT	until the end of the round, since it is one of several that may have caused a splat
  *		in the kernel's log: they run again then, each on its own (harness/suspects.c)
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -21,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -195,10 +195,8 @@ static void start_job(struct runner *r, struct worker *worker, struct slot *slot
 	make_netns(r, worker);
 	if (is_to_be_traced(r, slot) && worker->netns_fd >= 0)
 		slot->trace = trace_begin(worker->netns_fd);
-	err = worker->netns_fd < 0
-		      ? worker->netns_fd
-		      : job_start(&slot->job, item, worker->netns_fd, r->options->verbosity,
-				  slot->trace ? trace_page(slot->trace) : NULL);
+	err = job_start(&slot->job, item, worker->netns_fd, r->options->verbosity,
+			slot->trace ? trace_page(slot->trace) : NULL);
 	if (err) {
 		snprintf(text, sizeof(text), "cannot start it: %s", strerror(-err));
 		job_kill(&slot->job);
@@ -305,7 +303,7 @@ static bool kill_orphans(struct runner *r, int netns_fd)
 /* One that was killed may leave children, which come here next: again until there are none. */
 static bool kill_leftovers(struct runner *r, struct job *job)
 {
-	bool any = kill(-job->pid, SIGKILL) == 0;
+	bool any = job_kill(job);
 
 	any |= kill_orphans(r, job->netns_fd);
 	reap(r);
@@ -522,7 +520,6 @@ unsigned int verdict_weight(enum verdict verdict)
 	return verdict == VERDICT_FAIL ? 2 : verdict == VERDICT_XFAIL;
 }
 
-/* Of several runs of a subtest the first failure stays, else a known one, else the latest counts. */
 static void tell_reporters(struct runner *r, const struct plan_item *item,
 			   const struct result *result)
 {
@@ -539,6 +536,7 @@ void report_revised(struct runner *r, unsigned int slot)
 	tell_reporters(r, item, &item->result);
 }
 
+/* Of several runs of a subtest the first failure stays, else a known one, else the latest counts. */
 static void report_slot(struct runner *r, unsigned int i)
 {
 	struct plan_item *item = r->plan->order[i];
@@ -684,12 +682,12 @@ static void free_slots(struct runner *r)
 	r->nr_slots = 0;
 }
 
-static bool run_round(struct runner *r)
+static int run_round(struct runner *r)
 {
 	r->slots = calloc(r->plan->nr_selected + 1, sizeof(*r->slots));
 	r->reported = 0;
 	if (!r->slots)
-		return false;
+		return -ENOMEM;
 	r->nr_slots = r->plan->nr_selected;
 	for (unsigned int k = 0; k < nr_reporters; k++) {
 		if (reporters[k]->round)
@@ -704,7 +702,14 @@ static bool run_round(struct runner *r)
 	for (unsigned int i = 0; i < r->nr_workers; i++)
 		r->workers[i].slot = NULL;
 	free_slots(r);
-	return true;
+	return 0;
+}
+
+static bool is_ignored(int signal_number)
+{
+	struct sigaction action;
+
+	return sigaction(signal_number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
 /* Signals become events of the loop; SIGCHLD is not needed, since children have pidfds. */
@@ -712,37 +717,53 @@ static int open_signal_fd(void)
 {
 	sigset_t set;
 
+	/* Who has it ignored gets no status of its children, and that is inherited. */
+	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	/* nohup: one that is blocked would come all the same. */
+	if (!is_ignored(SIGHUP))
+		sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static bool open_runner(struct runner *r)
+/* Jobs keep theirs until they are judged, and where nothing comes to rest those are many. */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int open_runner(struct runner *r)
 {
 	unsigned int nr = r->plan->nr_selected;
 
+	r->workers = calloc(nr + 1, sizeof(*r->workers));
+	if (!r->workers)
+		return -ENOMEM;
 	r->nr_workers = r->options->workers < nr ? r->options->workers : nr;
-	r->workers = calloc(r->nr_workers + 1, sizeof(*r->workers));
-	r->signal_fd = open_signal_fd();
-	if (!r->workers || r->signal_fd < 0)
-		return false;
 	for (unsigned int i = 0; i < r->nr_workers; i++)
 		r->workers[i].netns_fd = -1;
+	raise_fd_limit();
+	r->signal_fd = open_signal_fd();
+	if (r->signal_fd < 0)
+		return -errno;
 	r->netns_watch_fd = netns_watch_open();
-	if (r->netns_watch_fd < 0) {
-		errno = -r->netns_watch_fd;
-		return false;
-	}
+	if (r->netns_watch_fd < 0)
+		return r->netns_watch_fd;
 	r->kmsg_fd = splat_open();
 	if (r->kmsg_fd < 0)
 		fprintf(stderr, "cannot read /dev/kmsg (%s): kernel warnings will not be noticed\n",
 			strerror(-r->kmsg_fd));
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	child_prepare();
-	return true;
+	return 0;
 }
 
 static void close_runner(struct runner *r)
@@ -768,15 +789,22 @@ static int exit_code(const struct run_info *info)
 
 int run_plan(struct run_info *info, struct plan *plan)
 {
-	struct runner r = { .info = info, .plan = plan, .options = info->options };
+	struct runner r = {
+		.info = info,
+		.plan = plan,
+		.options = info->options,
+		.signal_fd = -1,
+		.kmsg_fd = -1,
+		.netns_watch_fd = -1,
+	};
 	uint64_t start = now_ns();
-	bool ok = open_runner(&r), reported = true;
-	int status;
+	bool reported = true;
+	int err = open_runner(&r), status;
 
-	for (info->round = 1; ok && !r.stop; info->round++) {
+	for (info->round = 1; !err && !r.stop; info->round++) {
 		if (info->options->repeat && info->round > info->options->repeat)
 			break;
-		ok = run_round(&r);
+		err = run_round(&r);
 	}
 	info->round--;
 	look_at_kernel_log(&r);
@@ -784,8 +812,8 @@ int run_plan(struct run_info *info, struct plan *plan)
 	info->duration_ns = now_ns() - start;
 	for (unsigned int k = 0; k < nr_reporters; k++)
 		reported &= reporters[k]->end(info) == 0;
-	if (!ok) {
-		fprintf(stderr, "cannot set up the runner: %s\n", strerror(errno));
+	if (err) {
+		fprintf(stderr, "cannot set up the runner: %s\n", strerror(-err));
 		return EXIT_SETUP;
 	}
 	status = exit_code(info);

@@ -1100,6 +1100,10 @@ for args in '-j 0' '-j x' '-j 1x' '-w -1' '-w x' '--repeat 0' '--repeat=-1' '--s
 	# shellcheck disable=SC2086 # an option and its argument
 	t "exit 64: ${args/-j /-j}" usage 'whole number|-v, -vv' ${args/-j /-j}
 done
+root_t "the parent has ignored SIGCHLD" exits 0 env --ignore-signal=CHLD "$dir/selftest_progs" -a behave
+root_t "it is process 1, as in a container" exits 0 \
+	unshare --pid --fork --mount-proc "$dir/selftest_progs" -a behave
+root_t "it gets few descriptors" exits 0 sh -c "ulimit -Sn 64 && exec $dir/selftest_progs -j64 -a behave"
 root_t "exit 130: SIGINT leaves nothing" interrupted INT
 root_t "exit 130: SIGTERM leaves nothing" interrupted TERM
 
