@@ -42,17 +42,10 @@
 #define SETTLE_LOOK_MS	  5
 #define IMPATIENT_NS	  (1 * NSEC_PER_SEC)
 
-/* Started, and not judged yet. */
-static bool is_unjudged(const struct slot *slot)
+bool slot_is_active(const struct slot *slot)
 {
 	return slot->state == RUNNING || slot->state == DRAINING || slot->state == SETTLING ||
 	       slot->state == ENDING;
-}
-
-/* The kernel may still be at work for it. */
-bool slot_is_active(const struct slot *slot)
-{
-	return slot->state == RUNNING || slot->state == DRAINING || slot->state == SETTLING;
 }
 
 bool any_slot(const struct runner *r, bool (*is)(const struct slot *slot))
@@ -148,6 +141,9 @@ static void end_trace(const struct runner *r, struct slot *slot)
 		return;
 	slot->untraced.delivery = result->delivery;
 	result->delivery = NULL;
+	slot->untraced.leaked |= result->leaked;
+	if (result->kernel_log)
+		add_text(&slot->untraced.kernel_log, result->kernel_log);
 	result_free(result);
 	*result = slot->untraced;
 	slot->untraced = (struct result){};
@@ -225,13 +221,13 @@ static void start_jobs(struct runner *r)
 	bool last = !next_waiting(r);
 
 	if (window_is_due(r, last)) {
-		if (!any_slot(r, is_unjudged))
+		if (!any_slot(r, slot_is_active))
 			close_window(r);
 		else if (window_is_overdue(r))
 			end_window(r);
 		else
 			return;
-	} else if (!r->window.open && !any_slot(r, is_unjudged)) {
+	} else if (!r->window.open && !any_slot(r, slot_is_active)) {
 		open_window(r);
 	}
 	for (unsigned int i = 0; i < r->nr_workers && !r->stop; i++) {
@@ -371,8 +367,6 @@ static void settle(struct runner *r, struct slot *slot)
 {
 	if (job_count_objects(&slot->job) && !has_settled_down(r, &slot->job))
 		return;
-	/* What it made the kernel say comes before its objects go, maybe since the last look. */
-	look_at_kernel_log(r);
 	slot->state = ENDING;
 }
 
@@ -382,6 +376,8 @@ static void end(struct runner *r, struct slot *slot)
 	slot->job.keeps_netns = netns_is_alive(r->netns_watch_fd, slot->job.netns_id);
 	if (slot->job.keeps_netns && !has_settled_down(r, &slot->job))
 		return;
+	/* What it made the kernel say comes before its namespace goes, maybe since the last look. */
+	look_at_kernel_log(r);
 	finish(r, slot);
 	if (r->alone || slot->state != DONE)
 		return;
@@ -442,7 +438,7 @@ static int sleep_ms(const struct runner *r)
 			ms = shorter(ms, reporters[k]->due_ms());
 	}
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		if (is_unjudged(&r->slots[i]) && r->slots[i].state != RUNNING)
+		if (slot_is_active(&r->slots[i]) && r->slots[i].state != RUNNING)
 			ms = shorter(ms, SETTLE_LOOK_MS);
 	}
 	for (unsigned int i = 0; i < r->nr_workers; i++) {
@@ -515,7 +511,7 @@ static void handle_workers(struct runner *r)
 	}
 }
 
-unsigned int verdict_weight(enum verdict verdict)
+static unsigned int verdict_weight(enum verdict verdict)
 {
 	return verdict == VERDICT_FAIL ? 2 : verdict == VERDICT_XFAIL;
 }
@@ -590,7 +586,7 @@ static void run_waiting(struct runner *r)
 	while (!r->stop) {
 		start_jobs(r);
 		report_done(r);
-		if (r->stop || (!any_slot(r, is_unjudged) && !next_waiting(r)))
+		if (r->stop || (!any_slot(r, slot_is_active) && !next_waiting(r)))
 			break;
 		show_progress(r);
 		wait_for_event(r);
@@ -617,7 +613,9 @@ void rerun_alone(struct runner *r, struct slot *slot)
 		handle_workers(r);
 	}
 	r->alone = false;
-	if (verdict_weight(first.verdict) > verdict_weight(slot->result.verdict)) {
+	/* Also when this one was interrupted. */
+	if (slot->state != DONE ||
+	    verdict_weight(first.verdict) > verdict_weight(slot->result.verdict)) {
 		result_free(&slot->result);
 		slot->result = first;
 	} else {
@@ -651,6 +649,25 @@ static void kill_running(struct runner *r)
 	reap(r);
 }
 
+static void keep_splat(struct runner *r, const char *text)
+{
+	if (text && !(r->info->kernel_log && strstr(r->info->kernel_log, text)))
+		fail_run(r, text);
+}
+
+/* Those of which it will not be known any more who has caused them. */
+static void keep_splats(struct runner *r)
+{
+	for (unsigned int i = r->reported; i < r->nr_slots; i++) {
+		const struct slot *slot = &r->slots[i];
+
+		if (slot->state == DONE)
+			continue;
+		keep_splat(r, slot->splat);
+		keep_splat(r, slot->job.kernel_log);
+	}
+}
+
 /* Interrupted while a failure was being traced: it has failed without that. */
 static void forgo_traces(struct runner *r)
 {
@@ -659,18 +676,26 @@ static void forgo_traces(struct runner *r)
 
 		if (!has_run_untraced(slot))
 			continue;
-		if (is_unjudged(slot))
+		if (slot_is_active(slot))
 			job_free(&slot->job);
 		slot->state = DONE;
 		end_trace(r, slot);
 	}
-	report_done(r);
+}
+
+/* Interrupted: what has its result is told, though what comes before it in the plan has none. */
+static void report_rest(struct runner *r)
+{
+	for (; !r->enough && r->reported < r->nr_slots; r->reported++) {
+		if (r->slots[r->reported].result.verdict != VERDICT_NONE)
+			report_slot(r, r->reported);
+	}
 }
 
 static void free_slots(struct runner *r)
 {
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		if (is_unjudged(&r->slots[i]))
+		if (slot_is_active(&r->slots[i]))
 			job_free(&r->slots[i].job);
 		result_free(&r->slots[i].result);
 		result_free(&r->slots[i].untraced);
@@ -698,7 +723,9 @@ static int run_round(struct runner *r)
 	rerun_suspects(r);
 	blame_for_lost_memory(r);
 	kill_running(r);
+	keep_splats(r);
 	forgo_traces(r);
+	report_rest(r);
 	for (unsigned int i = 0; i < r->nr_workers; i++)
 		r->workers[i].slot = NULL;
 	free_slots(r);

@@ -68,16 +68,13 @@ struct runner {
 
 /* ---- harness/runner.c ------------------------------------------------------------------------ */
 
-/* The kernel may still be at work for it. */
+/* Started, and not judged yet: the kernel may still be at work for it. */
 bool slot_is_active(const struct slot *slot);
 
 bool any_slot(const struct runner *r, bool (*is)(const struct slot *slot));
 
 /* A result that is nothing but a verdict and its reason. */
 struct result make_result(enum verdict verdict, const char *reason);
-
-/* Of several runs of a subtest, that with the highest weight counts. */
-unsigned int verdict_weight(enum verdict verdict);
 
 /*
  * Run it once more, with nothing beside it, until it is DONE. A failure that does not come again has
@@ -98,6 +95,9 @@ void look_at_kernel_log(struct runner *r);
 
 /* To *all, which it replaces; an empty line keeps apart what was read at different times. */
 void add_text(char **all, const char *text);
+
+/* A splat that no subtest is to blame for is not to be passed over either. */
+void fail_run(struct runner *r, const char *text);
 
 /* Find out which of several had the kernel complain, by running each SUSPECT on its own. */
 void rerun_suspects(struct runner *r);

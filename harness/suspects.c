@@ -23,6 +23,12 @@ void add_text(char **all, const char *text)
 	*all = joined;
 }
 
+void fail_run(struct runner *r, const char *text)
+{
+	add_text(&r->info->kernel_log, text);
+	r->stop |= r->options->until_fail;
+}
+
 /* What the kernel has said since the last look, and who can have made it say that. */
 static void attribute_splat(struct runner *r, char *splat)
 {
@@ -38,9 +44,8 @@ static void attribute_splat(struct runner *r, char *splat)
 			continue;
 		add_text(nr == 1 ? &slot->job.kernel_log : &slot->splat, splat);
 	}
-	/* Nobody to blame, but not to be passed over either: the run fails. */
 	if (nr == 0)
-		add_text(&r->info->kernel_log, splat);
+		fail_run(r, splat);
 	free(splat);
 }
 
@@ -59,6 +64,38 @@ static void convict(struct runner *r, struct slot *slot)
 	slot->result.verdict = VERDICT_FAIL;
 	known_judge(r->info->expect, r->plan->order[slot - r->slots], &slot->result);
 	slot->state = DONE;
+}
+
+/* On its own it had the kernel complain again, or it has failed anyway. */
+static bool is_culprit(const struct slot *slot)
+{
+	return slot->state == DONE && slot->splat && slot->result.verdict == VERDICT_FAIL &&
+	       slot->result.kernel_log;
+}
+
+static bool is_of_culprit(const struct runner *r, const char *splat, size_t len)
+{
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		const struct slot *slot = &r->slots[i];
+
+		if (is_culprit(slot) && memmem(slot->splat, strlen(slot->splat), splat, len))
+			return true;
+	}
+	return false;
+}
+
+/* Whether a culprit was among the suspects for each of the splats in a text of add_text(). */
+static bool is_explained(const struct runner *r, const char *text)
+{
+	while (*text) {
+		const char *end = strstr(text, "\n\n");
+		size_t len = end ? (size_t)(end - text) : strlen(text);
+
+		if (!is_of_culprit(r, text, len))
+			return false;
+		text += len + (end ? 2 : 0);
+	}
+	return true;
 }
 
 /* Whether a splat, that none of the suspects repeats, is known of them. */
@@ -87,22 +124,32 @@ static void blame(struct runner *r, struct slot *slot)
 	known_judge(r->info->expect, r->plan->order[slot - r->slots], &slot->result);
 }
 
+static bool is_above_suspicion(struct runner *r, unsigned int i)
+{
+	const struct plan_item *item = r->plan->order[i];
+	const struct slot *slot = &r->slots[i];
+
+	if (slot->state != DONE || !slot->splat || is_explained(r, slot->splat))
+		return true;
+	return is_known_of_suspects(r, slot->splat) &&
+	       (slot->result.verdict == VERDICT_XFAIL ||
+		!known_splat(r->info->expect, &item, 1, slot->splat));
+}
+
 /*
  * A splat that none of them repeats is still a splat, so none of them is above suspicion, unless it
  * is known of some of them.
  */
-static void blame_all(struct runner *r)
+static void blame_for_unexplained(struct runner *r)
 {
-	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		struct slot *slot = &r->slots[i];
-		const struct plan_item *item = r->plan->order[i];
+	bool innocent[r->nr_slots + 1];
 
-		if (slot->state != DONE || !slot->splat)
-			continue;
-		if (!is_known_of_suspects(r, slot->splat) ||
-		    (slot->result.verdict != VERDICT_XFAIL &&
-		     known_splat(r->info->expect, &item, 1, slot->splat)))
-			blame(r, slot);
+	/* All first: who is blamed here explains nothing. */
+	for (unsigned int i = 0; i < r->nr_slots; i++)
+		innocent[i] = is_above_suspicion(r, i);
+	for (unsigned int i = 0; i < r->nr_slots; i++) {
+		if (!innocent[i])
+			blame(r, &r->slots[i]);
 	}
 }
 
@@ -147,20 +194,17 @@ static void rerun_suspect(struct runner *r, struct slot *slot)
  */
 void rerun_suspects(struct runner *r)
 {
-	bool has_culprit = count_failed_suspects(r) == 1, found = false, any = false;
+	bool has_culprit = count_failed_suspects(r) == 1;
 
 	for (unsigned int i = 0; i < r->nr_slots && !r->stop; i++) {
 		if (r->slots[i].state != SUSPECT)
 			continue;
-		any = true;
 		if (is_convicted(r, &r->slots[i], has_culprit))
 			convict(r, &r->slots[i]);
 		else
 			rerun_suspect(r, &r->slots[i]);
-		found |=
-			r->slots[i].result.verdict == VERDICT_FAIL && r->slots[i].result.kernel_log;
 	}
-	if (any && !found && !r->stop)
-		blame_all(r);
+	if (!r->stop)
+		blame_for_unexplained(r);
 	report_done(r);
 }

@@ -950,6 +950,27 @@ traced_interrupted() {
 	want_not_in "$dir/out" 'passed when traced'
 }
 
+# What is through is told, though what comes before it is not.
+interrupted_in_between() {
+	: >"$dir/strays"
+	STRAYS=$dir/strays "$dir/selftest_progs" -j2 -a misbehave/sleeps,strays/sends_nothing \
+		-J "$dir/interrupted.json" >"$dir/out" 2>&1 &
+	runner=$!
+	until [[ -s $dir/strays ]]; do
+		kill -0 "$runner" || break
+		sleep 0.05
+	done
+	sleep 3
+	kill -INT "$runner"
+	wait "$runner"
+	status=$?
+	want_status 130
+	want_in "$dir/out" 'strays/sends_nothing:FAIL'
+	want_not_in "$dir/out" 'misbehave/sleeps'
+	valid_json "$dir/interrupted.json" || return
+	want_text fail "$(json_get "$dir/interrupted.json" "m['sends_nothing']['verdict']")" verdict
+}
+
 latency() {
 	run "$dir/test_progs" --latency -t sockmap_listen/test_udp_redir -J "$dir/latency.json"
 	want_status 0
@@ -974,12 +995,15 @@ bench() {
 
 # ---- Splats --------------------------------------------------------------------------------------
 
+can_complain() {
+	{ : >/dev/kmsg; } 2>/dev/null && return
+	why_skip='needs to write to /dev/kmsg'
+	return 1
+}
+
 # splats ARG...: with a tag of its own, since the log is that of the whole machine.
 splats() {
-	if ! { : >/dev/kmsg; } 2>/dev/null; then
-		why_skip='needs to write to /dev/kmsg'
-		return 1
-	fi
+	can_complain || return
 	SPLATS=$dir/meet KMSG_TAG="harness-test $$: " run "$dir/selftest_progs" -J "$dir/splats.json" "$@"
 }
 
@@ -1026,6 +1050,41 @@ splat_once() {
 		want_in "$dir/report" ' while this and other subtests ran; none of them repeats it'
 	done
 	want_in "$dir/out" '^2 subtests made the kernel complain\.$'
+}
+
+# One that is found is to blame for what was said while it ran, and for nothing else.
+splat_of_another() {
+	local name
+
+	mkfifo "$dir/meet" "$dir/meet.later"
+	splats -j2 -a splats/complains_once,splats/quiet,splats/complains_later,splats/quiet_later || return
+	want_status 1
+	for name in complains_once quiet; do
+		report_of "$dir/out" "splats/$name" >"$dir/report"
+		want_in "$dir/report" ' while this and other subtests ran; none of them repeats it'
+		want_in "$dir/report" 'sk_psock_drop'
+	done
+	report_of "$dir/out" splats/complains_later >"$dir/report"
+	want_in "$dir/report" '^    the kernel complained: WARNING: .* sk_psock_link'
+	want_in "$dir/out" 'splats/quiet_later:OK'
+}
+
+# Nobody has run on his own, so nobody is to blame; but the kernel has said it.
+splat_interrupted() {
+	can_complain || return
+	mkfifo "$dir/meet"
+	SPLATS=$dir/meet KMSG_TAG="harness-test $$: " \
+		"$dir/selftest_progs" -j2 -a misbehave/sleeps,splats/complains >"$dir/out" 2>&1 &
+	runner=$!
+	read -r -n1 _ <"$dir/meet"
+	rm "$dir/meet"
+	sleep 3
+	kill -INT "$runner"
+	wait "$runner"
+	status=$?
+	want_status 130
+	want_in "$dir/out" '^The kernel complained, but not about what a subtest did:$'
+	want_in "$dir/out" '^    WARNING: CPU: 1 PID: 8 at net/core/skmsg.c:1 sk_psock_drop'
 }
 
 # The run has failed, but no subtest has.
@@ -1180,12 +1239,15 @@ root_t "a failure is traced in a second run" traced_failure
 root_t "--trace: how many, none, all" traced_limit
 root_t "the second run does not change the verdict" traced_again
 root_t "a failure that is being traced survives an interrupt" traced_interrupted
+root_t "so does one that comes after what is not through" interrupted_in_between
 root_t "--latency" latency
 root_t "--bench" bench
 
 root_t "a splat: of the only one that runs" splat_alone
 root_t "a splat: of one of several" splat_suspects
 root_t "a splat: that none of them repeats" splat_once
+root_t "a splat: of one of others, beside one that is found" splat_of_another
+root_t "a splat: whose is not known when it is interrupted" splat_interrupted
 root_t "a splat: of a driver that has nothing to do with it" splat_foreign
 
 root_t "-J in a directory that is missing" json_unwritable "$dir/missing/results.json"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Subtests that make the kernel complain, as far as the harness can tell: what they write to the
- * kernel's log begins with KMSG_TAG. Only with SPLATS: a FIFO, or the name of one that is not there.
+ * kernel's log begins with KMSG_TAG. Only with SPLATS: a FIFO, or the name of one that is not there;
+ * so is that with ".later".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +23,13 @@ static void write_line(const char *line)
 	CHECK_EQ(write(fd, text, len), len, "write to the kernel's log");
 }
 
-static void complain(void)
+static void complain(const char *function)
 {
-	write_line("WARNING: CPU: 1 PID: 8 at net/core/skmsg.c:1 sk_psock_drop+0x1/0x2");
+	char line[128];
+
+	snprintf(line, sizeof(line), "WARNING: CPU: 1 PID: 8 at net/core/skmsg.c:1 %s+0x1/0x2",
+		 function);
+	write_line(line);
 	write_line("CPU: 1 PID: 8 Comm: kworker/1:0 Not tainted");
 	write_line("Call Trace:");
 	write_line(" sk_psock_destroy+0x3/0x4");
@@ -46,13 +51,16 @@ static void stands_by(void)
  * Wait for the other one of two subtests that run side by side: the FIFO, or -1 in a later run, of
  * one of them on its own. The reader is the one that removes it.
  */
-static int meet(int flags)
+static int meet(const char *suffix, int flags)
 {
-	int fd = open(getenv("SPLATS"), flags | O_CLOEXEC);
+	char path[512];
+	int fd;
 
+	snprintf(path, sizeof(path), "%s%s", getenv("SPLATS"), suffix);
+	fd = open(path, flags | O_CLOEXEC);
 	CHECK(fd >= 0 || errno == ENOENT, "open the FIFO");
 	if (fd >= 0 && flags == O_RDONLY)
-		CHECK_OK(unlink(getenv("SPLATS")), "remove the FIFO");
+		CHECK_OK(unlink(path), "remove the FIFO");
 	return fd;
 }
 
@@ -64,29 +72,47 @@ static void let_go(int fd)
 
 static void complains(void)
 {
-	int fd __auto_close = meet(O_WRONLY);
+	int fd __auto_close = meet("", O_WRONLY);
 
-	complain();
+	complain("sk_psock_drop");
 	let_go(fd);
 }
 
 static void complains_once(void)
 {
-	int fd __auto_close = meet(O_WRONLY);
+	int fd __auto_close = meet("", O_WRONLY);
 
 	if (fd >= 0)
-		complain();
+		complain("sk_psock_drop");
+	let_go(fd);
+}
+
+static void complains_later(void)
+{
+	int fd __auto_close = meet(".later", O_WRONLY);
+
+	complain("sk_psock_link");
 	let_go(fd);
 }
 
 /* Still runs when the other one has complained. */
-static void quiet(void)
+static void wait_for_other(const char *suffix)
 {
-	int fd __auto_close = meet(O_RDONLY);
+	int fd __auto_close = meet(suffix, O_RDONLY);
 	char byte;
 
 	if (fd >= 0)
 		CHECK_EQ(read(fd, &byte, 1), 1, "read from the FIFO");
+}
+
+static void quiet(void)
+{
+	wait_for_other("");
+}
+
+static void quiet_later(void)
+{
+	wait_for_other(".later");
 }
 
 static const struct {
@@ -96,6 +122,8 @@ static const struct {
 	{ "complains", complains },
 	{ "complains_once", complains_once },
 	{ "quiet", quiet },
+	{ "complains_later", complains_later },
+	{ "quiet_later", quiet_later },
 	{ "stands_by", stands_by },
 };
 
