@@ -22,9 +22,9 @@ struct clocks {
 
 static struct clocks first, last;
 
-static bool ask(const char *command)
+static int ask(const char *command)
 {
-	return !write_knob(PATH, command);
+	return write_knob(PATH, command);
 }
 
 static struct clocks read_clocks(void)
@@ -47,7 +47,7 @@ static struct clocks read_clocks(void)
 bool kmemleak_begin(void)
 {
 	first = read_clocks();
-	return ask("scan") && ask("scan") && ask("clear");
+	return !(ask("scan") ?: ask("scan") ?: ask("clear"));
 }
 
 static char *read_all(void)
@@ -66,13 +66,18 @@ static char *read_all(void)
 }
 
 /* Who points to an object while it is looked for may be missed: a third scan looks once more. */
-char *kmemleak_find(void)
+int kmemleak_find(char **text)
 {
+	int err;
+
+	*text = NULL;
 	sleep(MIN_AGE_S);
-	if (!ask("scan") || !ask("scan") || !ask("scan"))
-		return NULL;
+	err = ask("scan") ?: ask("scan") ?: ask("scan");
+	if (err)
+		return err;
 	last = read_clocks();
-	return read_all();
+	*text = read_all();
+	return 0;
 }
 
 /* comm "NAME", pid 812, jiffies 4294914345: the name may be whatever its owner likes. */

@@ -19,10 +19,10 @@ struct lost_object {
 bool kmemleak_begin(void);
 
 /*
- * Look for what has been lost since then: its text, to be freed, or NULL. Takes 6 s, and three scans
- * of all memory.
+ * Look for what has been lost since then: *text, to be freed; NULL: nothing. Takes 6 s, and three scans
+ * of all memory. 0, or -errno: it has given up, for good, such as for lack of memory.
  */
-char *kmemleak_find(void);
+int kmemleak_find(char **text);
 
 /* The next object in a text of kmemleak_find(), from *text on; false: there is none. */
 bool kmemleak_next(const char **text, struct lost_object *object);

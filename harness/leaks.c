@@ -41,13 +41,20 @@
 /* As exact as the kernel is about when an object was allocated. */
 #define TICK_NS (10 * NSEC_PER_MSEC)
 
+static void give_up(struct leak_window *w, const char *why)
+{
+	w->given_up = true;
+	fprintf(stderr, "looking for leaks no more: %s\n", why);
+}
+
 void open_window(struct runner *r)
 {
 	struct leak_window *w = &r->window;
 	uint64_t start = now_ns(), length;
 
-	w->open = r->options->leaks && !r->options->bench && w->nr_culprits < CULPRITS_MAX &&
-		  w->nr_vain < VAIN_MAX && slab_open();
+	w->open = !w->given_up && r->options->leaks && !r->options->bench && slab_open();
+	if (!w->open && !w->given_up && r->options->leaks_asked)
+		give_up(w, "there are no slab caches to look at (CONFIG_SLUB_DEBUG, CONFIG_SYSFS)");
 	if (!w->open)
 		return;
 	slab_count(&w->before);
@@ -227,6 +234,10 @@ static void hunt(struct runner *r, uint32_t caches)
 		convict(r, culprit, caches);
 	w->nr_culprits += !!culprit;
 	w->nr_vain = culprit ? 0 : w->nr_vain + 1;
+	if (w->nr_culprits == CULPRITS_MAX)
+		give_up(w, "this kernel leaks all over");
+	if (w->nr_vain == VAIN_MAX)
+		give_up(w, "others are at work on this machine");
 }
 
 /* ---- The end of a window --------------------------------------------------------------------- */
@@ -283,14 +294,18 @@ static bool ran_at(const struct slot *slot, uint64_t ns)
 	       ns <= job->end_ns + TICK_NS;
 }
 
-/* Those whose process allocated it, or else all that ran at that time: how many. */
+/*
+ * Those whose process allocated it, or else all that ran at that time: how many. In a long run a
+ * number of a process comes again, as that of a thread of another subtest.
+ */
 static unsigned int find_losers(struct runner *r, const struct lost_object *object, bool *losers)
 {
 	uint64_t ns = kmemleak_when(object);
 	unsigned int nr = 0;
 
 	for (unsigned int i = 0; i < r->nr_slots; i++) {
-		losers[i] = object->pid && r->slots[i].job.pid == object->pid;
+		losers[i] = object->pid && r->slots[i].job.pid == object->pid &&
+			    (!ns || ran_at(&r->slots[i], ns));
 		nr += losers[i];
 	}
 	if (nr || !ns)
@@ -321,6 +336,7 @@ static void revise(struct runner *r, struct slot *slot, const char *object, unsi
 	result->verdict = VERDICT_FAIL;
 	item->failed_runs++;
 	known_judge(r->info->expect, item, result);
+	r->stop |= result->verdict == VERDICT_FAIL && r->options->until_fail;
 }
 
 static void blame_for(struct runner *r, const struct lost_object *object, bool *revised)
@@ -329,7 +345,7 @@ static void blame_for(struct runner *r, const struct lost_object *object, bool *
 	unsigned int nr = find_losers(r, object, losers);
 
 	if (!nr)
-		add_text(&r->info->kernel_log, object->text);
+		fail_run(r, object->text);
 	for (unsigned int i = 0; i < r->nr_slots && nr; i++) {
 		if (!losers[i])
 			continue;
@@ -338,23 +354,41 @@ static void blame_for(struct runner *r, const struct lost_object *object, bool *
 	}
 }
 
+/* What kmemleak says in the log of the kernel is only that it has found something. */
+static bool is_of_kmemleak(const char *message, void *arg)
+{
+	(void)arg;
+	return strstr(message, "kmemleak:") || strstr(message, "unreferenced object");
+}
+
+static char *find_lost_memory(struct runner *r)
+{
+	char *text, *said;
+	int err;
+
+	look_at_kernel_log(r);
+	splat_mark("looks for leaks");
+	err = kmemleak_find(&text);
+	if (err)
+		fprintf(stderr, "kmemleak has given up (%s): lost memory would not be noticed\n",
+			strerror(-err));
+	said = splat_read(r->kmsg_fd);
+	if (said && !splat_all_known(said, is_of_kmemleak, NULL))
+		fail_run(r, said);
+	free(said);
+	return text;
+}
+
 void blame_for_lost_memory(struct runner *r)
 {
 	struct lost_object object;
 	bool revised[r->nr_slots + 1];
 	const char *text;
-	char *all, *said;
+	char *all;
 
 	if (!r->info->revisable || r->info->interrupted)
 		return;
-	look_at_kernel_log(r);
-	splat_mark("looks for leaks");
-	text = all = kmemleak_find();
-	/* What it says in the log of the kernel is only that it has found something. */
-	said = splat_read(r->kmsg_fd);
-	if (said && strncmp(said, "kmemleak:", strlen("kmemleak:")))
-		add_text(&r->info->kernel_log, said);
-	free(said);
+	text = all = find_lost_memory(r);
 	memset(revised, 0, sizeof(revised));
 	while (text && kmemleak_next(&text, &object)) {
 		blame_for(r, &object, revised);

@@ -70,7 +70,7 @@ static const struct argp_option option_table[] = {
 	  2 },
 	{ .doc = "How to run them:", .group = 3 },
 	{ "workers", 'j', "N", OPTION_ARG_OPTIONAL,
-	  "N subtests at a time, each worker in its own network namespace; without N, one for each CPU",
+	  "N subtests at a time, each in a network namespace of its own; without N, one for each CPU",
 	  3 },
 	{ "watchdog-timeout", 'w', "SECONDS", 0, "Kill a subtest after SECONDS (60; 0: never)", 3 },
 	{ "io-timeout", OPT_IO_TIMEOUT, "SECONDS", 0,
@@ -354,7 +354,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->trace_max = arg ? parse_uint("--trace", arg, 0, 1000000) : 0;
 		break;
 	case OPT_LEAKS:
-		o->leaks = true;
+		o->leaks = o->leaks_asked = true;
 		break;
 	case OPT_NO_BTF:
 		tracer_without_btf = true;

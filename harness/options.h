@@ -48,7 +48,8 @@ struct options {
 	bool trace;		/* every subtest, from its start */
 	unsigned int trace_max; /* of those that fail, trace so many in a second run */
 	bool latency;		/* sum up what readers waited, with a part of the tracing */
-	bool leaks;		/* count in the slab caches, now and then */
+	bool leaks;		/* count in the slab caches, now and then, where that is possible */
+	bool leaks_asked;	/* and say so where it is not */
 	bool matrix;		/* only what makes up the redirect matrix */
 	bool bench;		/* measure, instead of running the tests */
 	bool shuffle;

@@ -40,7 +40,6 @@
 #define KILL_TIMEOUT_NS	  (5 * NSEC_PER_SEC)
 #define SETTLE_TIMEOUT_NS (20 * NSEC_PER_SEC)
 #define SETTLE_LOOK_MS	  5
-#define IMPATIENT_NS	  (1 * NSEC_PER_SEC)
 
 bool slot_is_active(const struct slot *slot)
 {
@@ -312,13 +311,19 @@ static bool kill_leftovers(struct runner *r, struct job *job)
  * has stayed it is clear that this kernel leaks, and all of the subtests that show it need not take
  * long.
  */
-static bool has_settled_down(struct runner *r, const struct job *job)
+static bool has_settled_down(struct runner *r, const struct slot *slot)
 {
-	uint64_t timeout = r->leaks ? IMPATIENT_NS : SETTLE_TIMEOUT_NS;
+	/* A worker waits for the first of these only. */
+	static const uint64_t impatient_ns[DONE] = {
+		[DRAINING] = 1 * NSEC_PER_SEC,
+		[SETTLING] = 4 * NSEC_PER_SEC,
+		[ENDING] = 4 * NSEC_PER_SEC,
+	};
+	uint64_t timeout = r->lingers[slot->state] ? impatient_ns[slot->state] : SETTLE_TIMEOUT_NS;
 
-	if (now_ns() - job->end_ns < timeout)
+	if (now_ns() - slot->job.end_ns < timeout)
 		return false;
-	r->leaks = true;
+	r->lingers[slot->state] = true;
 	return true;
 }
 
@@ -337,7 +342,7 @@ static void drain(struct runner *r, struct worker *worker)
 
 	job->left_sockets =
 		netns_count_sockets(job->netns_fd, job->left_socket, sizeof(job->left_socket));
-	if ((processes || job->left_sockets > 0) && !has_settled_down(r, job))
+	if ((processes || job->left_sockets > 0) && !has_settled_down(r, slot))
 		return;
 	job->netns_id = worker->netns_id;
 	close_fd(&worker->netns_fd);
@@ -365,7 +370,7 @@ static void finish(struct runner *r, struct slot *slot)
 
 static void settle(struct runner *r, struct slot *slot)
 {
-	if (job_count_objects(&slot->job) && !has_settled_down(r, &slot->job))
+	if (job_count_objects(&slot->job) && !has_settled_down(r, slot))
 		return;
 	slot->state = ENDING;
 }
@@ -374,7 +379,7 @@ static void settle(struct runner *r, struct slot *slot)
 static void end(struct runner *r, struct slot *slot)
 {
 	slot->job.keeps_netns = netns_is_alive(r->netns_watch_fd, slot->job.netns_id);
-	if (slot->job.keeps_netns && !has_settled_down(r, &slot->job))
+	if (slot->job.keeps_netns && !has_settled_down(r, slot))
 		return;
 	/* What it made the kernel say comes before its namespace goes, maybe since the last look. */
 	look_at_kernel_log(r);

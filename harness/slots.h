@@ -38,6 +38,7 @@ struct worker {
 struct leak_window {
 	bool open;
 	bool failed; /* one of them has failed, and may leave behind whatever it likes */
+	bool given_up;
 	struct slab_counts before;
 	uint64_t opened_ns, length_ns;
 	uint64_t look_ns;	  /* how long it took to see that the last one has left nothing */
@@ -62,7 +63,7 @@ struct runner {
 	bool stop;	     /* start nothing more */
 	bool enough;	     /* and report nothing more: --until-fail has its failure */
 	unsigned int traced; /* second runs so far */
-	bool leaks;	     /* something was left behind for good */
+	bool lingers[DONE];  /* by state: something was left behind for good */
 	struct leak_window window;
 };
 
