@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <errno.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/lines.h"
 #include "harness/splat.h"
 
 /* The patterns are a file, since vmtest.sh looks for them in the log of the guest as well. */
@@ -22,34 +22,25 @@ struct splat_patterns {
 
 static struct splat_patterns deny, allow;
 
-/* False, and why, if a line is no regular expression. */
-static bool compile(struct splat_patterns *patterns, const char *text, char *error, size_t size)
+/* False, and why, if the line is no regular expression; blank lines and comments are none. */
+static bool add_pattern(struct splat_patterns *patterns, const char *line, char *error, size_t size)
 {
-	for (size_t len; *text; text += len + (text[len] == '\n')) {
-		char *line;
-		int err;
+	int err, used;
 
-		len = strcspn(text, "\n");
-		if (!len || *text == '#')
-			continue;
-		line = strndup(text, len);
-		patterns->regex = reallocarray(patterns->regex, patterns->nr + 1, sizeof(regex_t));
-		if (!line || !patterns->regex)
-			abort();
-		err = regcomp(&patterns->regex[patterns->nr], line, REG_EXTENDED | REG_NOSUB);
-		if (err) {
-			int used = snprintf(error, size, "\"%s\": ", line);
-
-			if (used >= 0 && (size_t)used < size)
-				regerror(err, &patterns->regex[patterns->nr], error + used,
-					 size - used);
-			free(line);
-			return false;
-		}
-		free(line);
+	if (!*line || *line == '#')
+		return true;
+	patterns->regex = reallocarray(patterns->regex, patterns->nr + 1, sizeof(regex_t));
+	if (!patterns->regex)
+		abort();
+	err = regcomp(&patterns->regex[patterns->nr], line, REG_EXTENDED | REG_NOSUB);
+	if (!err) {
 		patterns->nr++;
+		return true;
 	}
-	return true;
+	used = snprintf(error, size, "\"%s\": ", line);
+	if (used >= 0 && (size_t)used < size)
+		regerror(err, &patterns->regex[patterns->nr], error + used, size - used);
+	return false;
 }
 
 bool splat_patterns_match(const struct splat_patterns *patterns, const char *message)
@@ -66,9 +57,16 @@ static void compile_own(struct splat_patterns *patterns, const char *text)
 {
 	char error[256];
 
-	if (!compile(patterns, text, error, sizeof(error))) {
-		fprintf(stderr, "bad pattern for kernel messages: %s\n", error);
-		abort();
+	for (size_t len; *text; text += len + (text[len] == '\n')) {
+		char *line;
+
+		len = strcspn(text, "\n");
+		line = strndup(text, len);
+		if (!line || !add_pattern(patterns, line, error, sizeof(error))) {
+			fprintf(stderr, "bad pattern for kernel messages: %s\n", error);
+			abort();
+		}
+		free(line);
 	}
 }
 
@@ -83,23 +81,21 @@ static void compile_once(void)
 struct splat_patterns *splat_patterns_load(const char *path, char *error, size_t size)
 {
 	struct splat_patterns *patterns = calloc(1, sizeof(*patterns));
-	FILE *f = patterns ? fopen(path, "r") : NULL;
-	char *text = NULL;
-	size_t room = 0;
+	struct lines lines;
+	int err = lines_open(&lines, path), more = err ? -1 : 1;
 
-	/* All of it: no text has a NUL. */
-	if (!f || (getdelim(&text, &room, '\0', f) < 0 && !feof(f))) {
-		snprintf(error, size, "%s", strerror(errno));
-		free(patterns);
-		patterns = NULL;
-	} else if (text && !compile(patterns, text, error, size)) {
-		free(patterns);
-		patterns = NULL;
+	if (err)
+		snprintf(error, size, "%s", strerror(-err));
+	while (patterns && more > 0) {
+		more = lines_next(&lines, error, size);
+		if (more > 0 && !add_pattern(patterns, lines.text, error, size))
+			more = -1;
 	}
-	if (f)
-		fclose(f);
-	free(text);
-	return patterns;
+	lines_close(&lines);
+	if (more == 0)
+		return patterns;
+	free(patterns);
+	return NULL;
 }
 
 bool splat_matches(const char *message)

@@ -33,10 +33,10 @@ void splat_mark(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* harness/splat_foreign.c: what no subtest is to blame for. */
 
 /*
- * Whether a text of splat_read() is only about a driver that has nothing to do with the network: all
- * of its splats are warnings in the source of drivers, and no function of sockets, the network or
- * BPF is on a stack. Anything else, such as memory that is not as it should be, may be due to any
- * part of the kernel, wherever it is found.
+ * Whether a text of splat_read() is only about a cgroup that has reached its limit of memory, or about
+ * a driver that has nothing to do with the network: all of its splats are warnings in the source of
+ * drivers, and no function of sockets, the network or BPF is on a stack. Anything else, such as memory
+ * that is not as it should be, may be due to any part of the kernel, wherever it is found.
  */
 bool splat_is_foreign(const char *text);
 
@@ -55,7 +55,7 @@ bool splat_begins(const char *message, unsigned int *traces);
 /* Messages by extended regular expressions, one a line, as in vm/splats.allow. */
 struct splat_patterns;
 
-/* NULL, and why, if the file cannot be read or one of its lines is no regular expression. */
+/* NULL, and why: the file cannot be read, or breaks off, or a line is no regular expression. */
 struct splat_patterns *splat_patterns_load(const char *path, char *error, size_t size);
 bool splat_patterns_match(const struct splat_patterns *patterns, const char *message);
 

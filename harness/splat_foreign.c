@@ -35,7 +35,22 @@ static bool is_of_driver(const char *message, void *arg)
 	return matches(FOREIGN_FILE, message) && !matches(NETWORK_FILE, message);
 }
 
+static bool is_of_oom(const char *message, void *arg)
+{
+	(void)arg;
+	return matches("^(Call Trace:|oom-kill:constraint=CONSTRAINT_MEMCG,)", message);
+}
+
+/* The kernel does as it was told: somebody has taken more than his cgroup may. */
+static bool is_limit_of_cgroup(const char *text)
+{
+	return splat_all_known(text, is_of_oom, NULL) &&
+	       matches(" mem_cgroup_out_of_memory\\+0x", text);
+}
+
 bool splat_is_foreign(const char *text)
 {
+	if (is_limit_of_cgroup(text))
+		return true;
 	return splat_all_known(text, is_of_driver, NULL) && !matches(NETWORK_FUNCTION, text);
 }

@@ -829,6 +829,13 @@ static void test_splat_is_foreign(void)
 	}
 }
 
+/* As it is read: from the call trace on, which comes without a heading. */
+#define OOM_TRACE(function)                                           \
+	"Call Trace:\n <TASK>\n oom_kill_process+0x1/0x2\n " function \
+	"+0x3/0x4\n try_charge_memcg+0x5/0x6\n"
+#define OOM(constraint) \
+	"[and 1 more]\noom-kill:constraint=CONSTRAINT_" constraint ",nodemask=(null)\n"
+
 static void test_several_are_foreign(void)
 {
 	static const struct {
@@ -841,6 +848,11 @@ static void test_several_are_foreign(void)
 		{ DRIVER TRACE("x") "[and 1 more]\nBUG: Bad page state\n", false },
 		{ DRIVER TRACE("x") "\nBUG: Bad page state\n", false },
 		{ DRIVER TRACE("x") "\n" DRIVER TRACE("tcp_poll"), false },
+		{ OOM_TRACE("mem_cgroup_out_of_memory") OOM("MEMCG"), true },
+		{ OOM_TRACE("out_of_memory") OOM("NONE"), false },
+		{ OOM_TRACE("mem_cgroup_out_of_memory") "[and 1 more]\nBUG: Bad page state\n",
+		  false },
+		{ "Call Trace:\n sk_psock_drop+0x1/0x2\n", false },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++)
@@ -949,6 +961,31 @@ static void remove_files(char *dir, const char *const *names)
 	}
 	rmdir(dir);
 	free(dir);
+}
+
+static void want_patterns(const char *content, const char *complaint)
+{
+	static const char *const names[] = { "allow", NULL };
+	char *dir = make_files(names, content, strlen(content)), path[256], error[256] = "";
+	struct splat_patterns *patterns;
+
+	snprintf(path, sizeof(path), "%s/allow", dir);
+	patterns = splat_patterns_load(path, error, sizeof(error));
+	want(!!patterns == !complaint && strstr(error, complaint ?: ""),
+	     "%s: want \"%s\", got \"%s\"", content, complaint ?: "", error);
+	want(!patterns || !*content || splat_patterns_match(patterns, "WARNING: CPU: 1"),
+	     "want a match");
+	want(!patterns || !splat_patterns_match(patterns, "BUG: x"), "want no match");
+	remove_files(dir, names);
+}
+
+/* A pattern that is cut short would allow too much. */
+static void test_splat_patterns(void)
+{
+	want_patterns("# a note\n\n^WARNING: CPU: [0-9]\n", NULL);
+	want_patterns("", NULL);
+	want_patterns("^WARNING: CPU: 1 .*\n^B", "truncated");
+	want_patterns("^WARNING(\n", "Unmatched");
 }
 
 static struct expect *load_text(const char *content, size_t size, char *error, size_t error_size)
@@ -1926,6 +1963,7 @@ static const struct {
 	{ "splat_read(): KMSG_TAG", test_splat_tag },
 	{ "splat_is_foreign()", test_splat_is_foreign },
 	{ "splat_is_foreign(): several", test_several_are_foreign },
+	{ "splat_patterns_load()", test_splat_patterns },
 	{ "splat_read(): the text from the first splat on", test_splat_text },
 	{ "splat_read(): later splats are counted", test_splat_more },
 	{ "splat_read(): a long splat is cut", test_splat_long },
