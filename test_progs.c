@@ -22,6 +22,13 @@ static int complain(int status, const char *text)
 	return status;
 }
 
+static int end_of_list(void)
+{
+	return fflush(stdout) || ferror(stdout)
+		       ? complain(EXIT_SETUP, "cannot write to standard output")
+		       : EXIT_PASSED;
+}
+
 static int list_plan(const struct plan *plan)
 {
 	const struct test *last = NULL;
@@ -36,13 +43,13 @@ static int list_plan(const struct plan *plan)
 		snprintf(number, sizeof(number), "%u/%u", item->test_number, item->subtest_number);
 		printf("#%-7s %s/%s\n", number, item->test->name, item->subtest.name);
 	}
-	return fflush(stdout) ? EXIT_SETUP : EXIT_PASSED;
+	return end_of_list();
 }
 
 static int count_plan(const struct plan *plan)
 {
 	printf("%u/%u\n", plan_count_selected_tests(plan), plan->nr_selected);
-	return EXIT_PASSED;
+	return end_of_list();
 }
 
 /* The features that are required, and that the kernel lacks; NULL: it has them all. */

@@ -13,12 +13,12 @@
  *	splat: what the kernel says when they run (any number)
  *
  * says and splat are extended regular expressions, searched for. A failure is known when each of
- *its parts is: a check or reason that matches a says of a block with that subtest, a kernel message
+ * its parts is: a check or reason that matches a says of a block with that subtest, a kernel message
  * that matches a splat. A block with neither of them expects all checks and reasons, and no kernel
  * message: one of those is never known unless a splat says so.
  *
  * This file depends on nothing but libc and harness/{glob,lines}, so the host's side of a VM can
- *use it, too.
+ * use it, too.
  */
 #ifndef EXPECT_H
 #define EXPECT_H

@@ -45,6 +45,8 @@ static int try_path(struct output *o)
 
 	if (is_stdout(o))
 		return 0;
+	if (!*o->path)
+		return -ENOENT;
 	if (!can_replace(o->path)) {
 		/* Opening could wait for the reader of a pipe. */
 		return is_directory(o->path) ? -EISDIR : access(o->path, W_OK) ? -errno : 0;

@@ -749,22 +749,22 @@ const char *feature_missing(enum feature feature, char *buf, size_t size)
 
 bool feature_set_parse(const char *names, feature_set *set, const char **bad)
 {
-	static char copy[1024];
-	char *save = NULL;
+	static char name[64];
 
-	snprintf(copy, sizeof(copy), "%s", names);
-	for (char *name = strtok_r(copy, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+	*bad = name;
+	for (size_t len;; names += len + 1) {
 		enum feature f = 0;
 
+		len = strcspn(names, ",");
+		snprintf(name, sizeof(name), "%.*s", (int)len, names);
 		while (f < NR_FEATURES && (!feature_name(f) || strcmp(feature_name(f), name)))
 			f++;
-		if (f == NR_FEATURES) {
-			*bad = name;
+		if (f == NR_FEATURES)
 			return false;
-		}
 		*set |= feature_bit(f);
+		if (!names[len])
+			return true;
 	}
-	return true;
 }
 
 /* ---- The probing processes ------------------------------------------------------------------- */

@@ -32,6 +32,12 @@ static int write_page(const struct run_info *info)
 	return output_close(&output, file);
 }
 
+static void html_round(const struct run_info *info)
+{
+	if (output.path && info->round == 1)
+		output_forget(&output);
+}
+
 static int html_end(const struct run_info *info)
 {
 	int err = output.path ? write_page(info) : 0;
@@ -42,5 +48,6 @@ static int html_end(const struct run_info *info)
 
 const struct reporter report_html = {
 	.begin = html_begin,
+	.round = html_round,
 	.end = html_end,
 };

@@ -165,8 +165,7 @@ static void ktap_result(const struct run_info *info, const struct plan_item *ite
 
 static void put_remarks(const struct run_info *info, unsigned int not_run)
 {
-	if (info->missing)
-		fprintf(out, "# %s", info->missing);
+	put_diagnostics(info->missing);
 	if (info->kernel_log)
 		fprintf(out, "# the kernel complained, but not about what a subtest did:\n");
 	put_diagnostics(info->kernel_log);

@@ -24,10 +24,7 @@ static struct trace *traces; /* those that are watched, the latest first */
 
 /* ---- Collecting -------------------------------------------------------------------------------- */
 
-/*
- * The latest one: while the objects of a subtest are being freed, the next one may run in the same
- * namespace.
- */
+/* The latest one: while a subtest is being cleaned up after, another namespace may get the number. */
 static struct trace *find_trace(uint32_t netns)
 {
 	struct trace *t = traces;

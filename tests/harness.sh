@@ -283,6 +283,13 @@ exits() {
 	want_status "$wanted"
 }
 
+list_to_full_device() {
+	"$dir/selftest_progs" "$1" >/dev/full 2>"$dir/err"
+	status=$?
+	want_status 3
+	want_in "$dir/err" 'cannot write to standard output'
+}
+
 # usage PATTERN OPTION...: it says what is wrong, in one line, and runs nothing.
 usage() {
 	local pattern=$1
@@ -1154,6 +1161,12 @@ root_t "exit 4: all are skipped" exits 4 "$dir/selftest_progs" -a misbehave/skip
 t "exit 64: an unknown option" exits 64 "$dir/selftest_progs" --no-such-option
 t "exit 64: an operand" usage 'what is "behave"' behave
 t "exit 64: an unknown feature" usage 'no feature "wings"' --require wings
+t "exit 64: no feature" usage 'no feature ""' --require ''
+t "exit 64: no feature behind a comma" usage 'no feature ""' --require insert_tcp4,
+t "exit 64: -J without a name" usage 'cannot write the results to : No such file' -J '' -a behave
+for list in -l -c; do
+	t "exit 3: $list to a full device" list_to_full_device "$list"
+done
 for args in '-j 0' '-j x' '-j 1x' '-w -1' '-w x' '--repeat 0' '--repeat=-1' '--shuffle=0' \
 	'--io-timeout=0' '-vvvv' '-vx'; do
 	# shellcheck disable=SC2086 # an option and its argument
