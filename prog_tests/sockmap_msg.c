@@ -35,14 +35,14 @@
 #define STREAM_MAX (512 << 10)
 
 enum verdict {
-	GO, /* the way that the scenario is about: pass or redirect */
+	END, /* of the steps; no verdict */
+	GO,  /* the way that the scenario is about: pass or redirect */
 	PASS,
 	DROP,
 };
 
 /*
- * Sends end with the first 0. So do steps, with the first that is empty but for the first of all,
- * and the last one is repeated. Between two runs for the same message, PASS must not follow a GO
+ * Sends end with the first 0, steps with END, and the last one is repeated. Between two runs for the same message, PASS must not follow a GO
  * that redirects: the kernel keeps the target with the message, and goes on redirecting.
  */
 struct script {
@@ -51,7 +51,7 @@ struct script {
 		unsigned int cork, apply;
 		struct msg_range pull, pop, push;
 		unsigned int flags; /* of the helpers for these */
-	} steps[8];
+	} steps[9];
 	size_t sends[SENDS_MAX];
 	bool apart; /* what is sent gets memory that is not next to that of the send before */
 };
@@ -235,13 +235,6 @@ static __u32 verdict_of(const struct topology *t, enum verdict verdict)
 	return verdict == PASS || t->redirect->pass ? SCRIPT_PASS : SCRIPT_REDIRECT;
 }
 
-static bool is_empty(const struct step *step)
-{
-	static const struct step empty;
-
-	return !memcmp(step, &empty, sizeof(empty));
-}
-
 static void write_script(const struct topology *t, struct msg_bpf *skel, const struct step *steps)
 {
 	for (unsigned int i = 0, s = 0; i < MSG_STEPS; i++) {
@@ -256,7 +249,7 @@ static void write_script(const struct topology *t, struct msg_bpf *skel, const s
 			.flags = step->flags,
 			.verdict = verdict_of(t, step->verdict),
 		};
-		if (!is_empty(step + 1))
+		if (step[1].verdict != END)
 			s++;
 	}
 }
@@ -427,8 +420,8 @@ static ssize_t send_by(enum way way, int fd, int file, char *bytes, size_t len)
  */
 static void ways(struct topology *t)
 {
-	static const struct step steps[] = { { .pull = { 3, 8 }, .apply = 100 },
-					     { .apply = 700 },
+	static const struct step steps[] = { { .verdict = GO, .pull = { 3, 8 }, .apply = 100 },
+					     { .verdict = GO, .apply = 700 },
 					     {} };
 	struct msg_bpf *skel __auto_msg = replace_program(t);
 	int file __auto_close = memfd_create("data", MFD_CLOEXEC);
@@ -500,7 +493,7 @@ static bool read_bytes(int fd, size_t len, struct histogram *h)
 /* Who sends what first is open; but each byte comes once. */
 static void two_senders(struct topology *t)
 {
-	static const struct step steps[] = { { .apply = 5000 }, {} };
+	static const struct step steps[] = { { .verdict = GO, .apply = 5000 }, {} };
 	struct msg_bpf *skel __auto_msg = replace_program(t);
 	const int size = SMALL_BUFFER;
 	struct histogram sent = {}, got = {};
@@ -537,7 +530,8 @@ static bool set_size(int fd, int option, int size)
 /* What send(2) says that it has sent arrives, and no more: the rest of the message is given back. */
 static void dont_wait(struct topology *t)
 {
-	static const struct step steps[][2] = { { { .apply = 5000 }, {} }, { { .apply = 0 }, {} } };
+	static const struct step steps[][2] = { { { .verdict = GO, .apply = 5000 }, {} },
+						{ { .verdict = GO }, {} } };
 	struct msg_bpf *skel __auto_msg = replace_program(t);
 	static char data[PUMPED];
 
@@ -562,12 +556,13 @@ static void dont_wait(struct topology *t)
 /* Of which less than that is sent. */
 #define CORK 4000
 
-/* More than the peer's window, and less than what a send buffer can be. */
-#define FILL (200 << 10)
+/* More than the peer's window, however much of its buffer that is, and less than a send buffer. */
+#define FILL   (200 << 10)
+#define UNREAD (80 << 10)
 
 static bool send_corked(struct topology *t, struct msg_bpf *skel)
 {
-	static const struct step steps[] = { { .cork = CORK }, {} };
+	static const struct step steps[] = { { .verdict = GO, .cork = CORK }, {} };
 	struct message m;
 
 	fill_message(&m, 1500);
@@ -618,14 +613,16 @@ static bool set_sndbuf(struct topology *t, int size)
  */
 static void cork_full(struct topology *t)
 {
-	static const struct step steps[] = { { .apply = FILL }, { .cork = 300 }, {} };
+	static const struct step steps[] = { { .verdict = GO, .apply = FILL },
+					     { .verdict = GO, .cork = 300 },
+					     {} };
 	static char fill[FILL];
 	struct msg_bpf *skel __auto_msg = replace_program(t);
 	const struct timeval tv = { .tv_usec = 50000 };
 	uint32_t seed = new_seed();
 	struct message m;
 
-	if (!skel || !set_sndbuf(t, 2 * FILL))
+	if (!skel || !set_sndbuf(t, 2 * FILL) || !set_size(t->in.peer, SO_RCVBUF, UNREAD))
 		return;
 	write_script(t, skel, steps);
 	fill_pattern(fill, FILL, seed, 0);
@@ -651,7 +648,7 @@ static void cork_full(struct topology *t)
 /* The target is closed with a part of a message on its way, and more is due there. */
 static void target_closed(struct topology *t)
 {
-	static const struct step steps[] = { { .apply = 400 }, {} };
+	static const struct step steps[] = { { .verdict = GO, .apply = 400 }, {} };
 	struct msg_bpf *skel __auto_msg = replace_program(t);
 	struct message m;
 
