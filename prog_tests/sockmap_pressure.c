@@ -149,8 +149,11 @@ static void volume(struct topology *t)
 {
 	struct flow f;
 
-	if (flow_start(t, &f, LARGE, CHUNK) && flow_read(t, &f))
-		check_memory(t);
+	if (!flow_start(t, &f, LARGE, CHUNK) || !flow_read(t, &f) || !check_memory(t))
+		return;
+	if (t->redirect->hook == HOOK_MSG_VERDICT)
+		CHECK_EQ(read_counter(&topology_verdicts(t)->bytes[SK_PASS]), LARGE,
+			 "bytes that the program has let through");
 }
 
 /* An skb is let in when there is any room: the buffer can be exceeded by one, of 64 KiB and more. */
