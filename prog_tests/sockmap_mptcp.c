@@ -172,12 +172,26 @@ static void destroy_skel(struct mptcp_bpf **skel)
 	mptcp_bpf__destroy(*skel);
 }
 
-static uint32_t port_of(int fd)
+/* One that the kernel gives to nobody who does not ask for it, and that is no other subtest's. */
+static uint32_t own_port(void)
 {
-	struct sockaddr_in6 addr; /* the port is where that of IPv4 is */
-	socklen_t len = sizeof(addr);
+	return 1024 + getpid() % 30000;
+}
 
-	return getsockname(fd, (struct sockaddr *)&addr, &len) ? 0 : ntohs(addr.sin6_port);
+static int listen_at_own_port(const struct sock_kind *kind)
+{
+	/* The port is where that of IPv4 is, and no address is the same in both. */
+	struct sockaddr_in6 addr = { .sin6_family = kind->family, .sin6_port = htons(own_port()) };
+	int fd = socket_opened(kind);
+
+	if (fd >= 0 &&
+	    (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, SOMAXCONN))) {
+		int err = -errno;
+
+		close_fd(&fd);
+		return err;
+	}
+	return fd;
 }
 
 /* For all sockets of the cgroup's processes, which are all: it is told apart by the port. */
@@ -209,8 +223,8 @@ static void refused_by_program(struct topology *t)
 	struct connection c __auto_connection = CONNECTION_NONE;
 	struct mptcp_bpf *skel __auto_skel = NULL;
 
-	c.listener = socket_loopback(kind);
-	if (!CHECK_OK(c.listener, "listen") || !watch_port(&skel, port_of(c.listener)) ||
+	c.listener = listen_at_own_port(kind);
+	if (!CHECK_OK(c.listener, "listen") || !watch_port(&skel, own_port()) ||
 	    !make_connection(&c, kind, kind))
 		return;
 	if (check_refused_by_program(skel->bss->error[0], "the accepted end's subflow") &&
@@ -223,8 +237,8 @@ static void fallback_by_program(struct topology *t)
 	struct connection c __auto_connection = CONNECTION_NONE;
 	struct mptcp_bpf *skel __auto_skel = NULL;
 
-	c.listener = socket_loopback(mptcp_like(t->redirect->in));
-	if (!CHECK_OK(c.listener, "listen") || !watch_port(&skel, port_of(c.listener)) ||
+	c.listener = listen_at_own_port(mptcp_like(t->redirect->in));
+	if (!CHECK_OK(c.listener, "listen") || !watch_port(&skel, own_port()) ||
 	    !make_connection(&c, NULL, t->redirect->in))
 		return;
 	if (!CHECK_OK(skel->bss->error[0], "insert before accept(2)") ||
