@@ -118,9 +118,10 @@ static int connected(struct subject *s, const struct sock_kind *kind)
 /* A listener whose queue is full does not answer. */
 static int connecting(struct subject *s, const struct sock_kind *kind)
 {
+	struct pollfd pfd = { .events = POLLIN };
 	int err;
 
-	s->listener = socket_bound(kind);
+	pfd.fd = s->listener = socket_bound(kind);
 	s->pair.mapped = socket_opened(kind);
 	if (s->listener < 0 || s->pair.mapped < 0)
 		return -EBADF;
@@ -130,6 +131,9 @@ static int connecting(struct subject *s, const struct sock_kind *kind)
 	s->pair.peer = socket_connected_to(kind, s->listener);
 	if (s->pair.peer < 0)
 		return s->pair.peer;
+	/* Its last ACK may still be on its way to the queue. */
+	if (poll(&pfd, 1, io_timeout_ms) != 1)
+		return -ETIME;
 	if (fcntl(s->pair.mapped, F_SETFL, O_NONBLOCK))
 		return -errno;
 	err = connect_to(s->pair.mapped, s->listener);

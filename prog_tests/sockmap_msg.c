@@ -904,7 +904,7 @@ static const struct scenario scenarios[] = {
 	{ "pull", ANY_WAY, tcp,
 	  SCRIPT(STEPS({ .verdict = GO, .pull = { 0, 10 } }, { .verdict = GO, .pull = { 99, 1 } },
 		       { .verdict = GO, .pull = { 40000, 20000 } },
-		       { .verdict = GO, .pull = { 1, 69999 } }),
+		       { .verdict = GO, .pull = { 30000, 5000 } }),
 		 SENDS(100, 100, 70000, 70000)) },
 	{ "push", ANY_WAY, tcp,
 	  SCRIPT(STEPS({ .verdict = GO, .push = { 0, 10 } }, { .verdict = GO, .push = { 50, 7 } },

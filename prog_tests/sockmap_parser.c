@@ -397,6 +397,9 @@ static void error(struct topology *t)
 		check_error(t->in.mapped, e->want);
 }
 
+/* Longer than it takes to look at all sockets, on a slow machine, after the clock has started. */
+#define TIMEOUT_MS 500
+
 /*
  * A record has to be complete in the time that a reader would wait: where it begins a segment, since
  * of others the parser finds enough bytes in the socket, those of the record before.
@@ -405,7 +408,8 @@ static void timeout(struct topology *t)
 {
 	struct parser_bpf *skel __auto_parser = replace_programs(t);
 
-	if (set_timeout(t->in.mapped, 100) && send_half_in(t, skel, this_scenario()->value, 50))
+	if (set_timeout(t->in.mapped, TIMEOUT_MS) &&
+	    send_half_in(t, skel, this_scenario()->value, 50))
 		check_error(t->in.mapped, ETIMEDOUT);
 }
 

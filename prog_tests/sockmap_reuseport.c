@@ -354,9 +354,7 @@ static void other_group(const struct map_env *env)
 
 static void other_family(const struct map_env *env)
 {
-	int family = env->kind->family == AF_INET ? AF_INET6 : AF_INET;
-
-	check_other_group(env, sock_kind_of(family, env->kind->type), EAFNOSUPPORT);
+	check_other_group(env, sock_kind(env->c->other_kind), EAFNOSUPPORT);
 }
 
 static void other_protocol(const struct map_env *env)
@@ -395,6 +393,8 @@ static void unix_socket(const struct map_env *env)
 static const char *const inet[] = { "tcp4", "tcp6", "udp4", "udp6", NULL };
 static const char *const tcp[] = { "tcp4", "tcp6", NULL };
 static const char *const udp[] = { "udp4", "udp6", NULL };
+static const char *const tcp4[] = { "tcp4", NULL }, *const tcp6[] = { "tcp6", NULL };
+static const char *const udp4[] = { "udp4", NULL }, *const udp6[] = { "udp6", NULL };
 
 #define MSG_VERDICT ((feature_set)1 << FEAT_MSG_VERDICT)
 #define SKB_VERDICT ((feature_set)1 << FEAT_SKB_VERDICT)
@@ -420,7 +420,10 @@ static const struct map_case cases[] = {
 	SELECTION("closed", inet, closed, 0),
 	SELECTION("alone", inet, alone, 0),
 	SELECTION("other-group", inet, other_group, 0),
-	SELECTION("other-family", inet, other_family, 0),
+	SELECTION("other-family", tcp4, other_family, 0, .other_kind = "tcp6"),
+	SELECTION("other-family", tcp6, other_family, 0, .other_kind = "tcp4"),
+	SELECTION("other-family", udp4, other_family, 0, .other_kind = "udp6"),
+	SELECTION("other-family", udp6, other_family, 0, .other_kind = "udp4"),
 	SELECTION("other-protocol", inet, other_protocol, 0),
 	SELECTION("accepted", tcp, accepted, 0),
 	SELECTION("unix", inet, unix_socket, 0, .other_kind = "unix_stream"),
