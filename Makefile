@@ -142,6 +142,7 @@ arm64:
 
 check: deps
 	$(Q)scripts/deps.sh browser || echo "no browser, and no tests that need one" >&2
+	$(Q)scripts/deps.sh lava || echo "no lava-common, and no schema to hold LAVA's job against" >&2
 	$(Q)$(MAKE) --no-print-directory all selftests
 	$(Q)tests/check.sh
 

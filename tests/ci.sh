@@ -121,7 +121,11 @@ job LAVA >"$dir/lava.yml"
 
 reads github "$dir/github.yml" github_reads 's/uses: actions\/upload.*/run: true\n        &/'
 reads gitlab "$dir/gitlab.yml" gitlab_reads 's/junit: .*/junit: elsewhere/'
-reads lava "$dir/lava.yml" lava_reads 's/definitions:/definition:/'
+if /usr/bin/python3 -c 'import lava_common' 2>/dev/null; then
+	reads lava "$dir/lava.yml" lava_reads 's/definitions:/definition:/'
+else
+	! selected lava || skip lava "lava-common is not installed (scripts/deps.sh lava)"
+fi
 row github-runs 0 '[2-9][0-9] cases' commands github-tree "$(in_yaml "$dir/github.yml" \
 	"'\n'.join(s['run'] for s in d['jobs']['sockmap']['steps'] if 'run' in s)")"
 row gitlab-runs 0 '[2-9][0-9] cases' commands gitlab-tree "$(in_yaml "$dir/gitlab.yml" \
