@@ -294,6 +294,9 @@ test_ways() {
 	row by-proxy 0 "/$RELEASE\$" fetch_by_proxy 9.9
 	anew
 	row lost-modules 0 "has no linux-modules-$RELEASE" fetch 9.9
+	anew
+	row another-language 0 "has no linux-modules-$RELEASE" env LC_ALL=C.UTF-8 LANGUAGE=de \
+		"$dir/vm/fetch-kernel.sh" 9.9 "$dir/cache"
 	row list 0 "^$RELEASE +$suite\$" list
 	row list-here 0 "^$RELEASE +$suite, here\$" eval 'fetch_at_home && list'
 	anew

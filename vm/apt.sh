@@ -106,6 +106,7 @@ update_lists() {
 	return 0
 }
 
+# What it says is for us to read: in no other language.
 apt_own() {
-	APT_CONFIG=$work/apt.conf "$@" 9>&-
+	LC_ALL=C APT_CONFIG=$work/apt.conf "$@" 9>&-
 }
