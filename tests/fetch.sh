@@ -248,17 +248,25 @@ test_resumed() {
 
 # ---- Other ways to the archive, and to little disk -----------------------------------------------
 
-# Nobody but a proxy knows that host.
-fetch_by_proxy() {
-	echo "deb http://archive.invalid $suite main" >"$dir/proxied.list"
-	{
-		cat "$dir/apt.conf"
-		echo "Dir::Etc::sourcelist \"$dir/proxied.list\";"
-		echo "Dir::State \"$dir/proxied\";"
-		echo "Acquire::http::Proxy \"http://127.0.0.1:$port\";"
-	} >"$dir/proxied.conf"
-	mkdir "$dir/proxied"
-	APT_CONFIG=$dir/proxied.conf apt-get -q update && APT_CONFIG=$dir/proxied.conf fetch "$@"
+# fetch_from SOURCE [SETTING]: as on a machine whose apt has these.
+fetch_from() {
+	echo "deb $1 main" >"$dir/other.list"
+	printf '%s\n' "$(<"$dir/apt.conf")" "Dir::Etc::sourcelist \"$dir/other.list\";" \
+		"Dir::State \"$dir/other\";" ${2+"$2"} >"$dir/other.conf"
+	rm -rf "$dir/cache" "$dir/other"
+	mkdir "$dir/other"
+	APT_CONFIG=$dir/other.conf apt-get -q update && APT_CONFIG=$dir/other.conf fetch 9.9
+}
+
+# As in the image of a container: nobody has run apt-get update.
+fetch_without_lists() {
+	rm -rf "$dir/other/lists"
+	APT_CONFIG=$dir/other.conf fetch --update 9.9
+}
+
+# publish_as SUITE [LINE]: the same archive under another name.
+publish_as() {
+	suite=$1 dists=$dir/archive/dists/$1 publish ${2+"$2"}
 }
 
 list() {
@@ -290,8 +298,18 @@ on_small_disk() {
 }
 
 test_ways() {
-	anew
-	row by-proxy 0 "/$RELEASE\$" fetch_by_proxy 9.9
+	local here="[trusted=yes] http://127.0.0.1:$port"
+
+	# Nobody but a proxy knows that host.
+	row by-proxy 0 "/$RELEASE\$" fetch_from "http://archive.invalid $suite" \
+		"Acquire::http::Proxy \"http://127.0.0.1:$port\";"
+	ln -s "$suite" "$dir/archive/dists/stable"
+	row stable 0 "/$RELEASE\$" fetch_from "$here stable"
+	publish_as sid 'Origin: Debian'
+	row sid 0 "/$RELEASE\$" fetch_from "$here sid"
+	publish_as nonesuch
+	row not-debian 1 'names no Debian archive' fetch_from "$here nonesuch"
+	row no-lists 1 'run apt-get update' fetch_without_lists
 	anew
 	row lost-modules 0 "has no linux-modules-$RELEASE" fetch 9.9
 	anew

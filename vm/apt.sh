@@ -57,15 +57,29 @@ write_apt_conf() {
 	} >"$work/apt.conf"
 }
 
-# "URI suite" of every package index that the machine itself uses.
+# "URI|suite|codename|origin" of every package index that the machine itself uses.
 machine_suites() {
 	# shellcheck disable=SC2016 # the $(...) are apt's
-	apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 2>/dev/null |
-		sort -u
+	apt-get indextargets --format '$(REPO_URI)|$(RELEASE)|$(CODENAME)|$(ORIGIN)' \
+		'Created-By: Packages' 2>/dev/null | sort -u
 }
 
 codename() {
 	sed -n 's/^VERSION_CODENAME="\{0,1\}\([a-z]*\).*/\1/p' /etc/os-release
+}
+
+# The suite that the machine is of; sources.list may have it as "stable". sid says that it is the next
+# release, and has no such suite.
+own_suite() {
+	machine_suites | awk -F '|' -v own="$(codename)" '
+		$2 == own || $3 == own { found = own }
+		!first && $4 == "Debian" && $3 !~ /-/ { first = $3 }
+		END { print found ? found : first }'
+}
+
+# archive_of SUITE: its URI.
+archive_of() {
+	machine_suites | awk -F '|' -v suite="$1" '$2 == suite || $3 == suite { print $1; exit }'
 }
 
 # The machine's two archives: the one with the releases, and the one with their security updates.
@@ -73,9 +87,10 @@ codename() {
 write_sources() {
 	local where=$1 own main security suite option='' key
 
-	own=$(codename)
-	main=$(machine_suites | awk -v s="$own" '$2 == s { print $1; exit }')
-	security=$(machine_suites | awk -v s="$own-security" '$2 == s { print $1; exit }')
+	[[ $(machine_suites) ]] || die "apt knows of no packages: run apt-get update as root"
+	own=$(own_suite)
+	main=$(archive_of "$own")
+	security=$(archive_of "$own-security")
 	[[ $main ]] || die "apt's configuration names no Debian archive; give vmtest.sh a kernel file"
 	for key in "$KEYRINGS".gpg "$KEYRINGS".pgp; do
 		[[ -r $key ]] && option="[signed-by=$key]"
