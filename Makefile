@@ -173,7 +173,7 @@ install: all man
 	$(Q)$(INSTALL)$(LIBEXEC)/vm $(wildcard vm/*.sh)
 	$(Q)$(INSTALL)$(LIBEXEC)/vm -m 644 $(wildcard vm/splats.* vm/*.config)
 	$(Q)$(INSTALL)$(LIBEXEC)/vm/expect -m 644 $(wildcard vm/expect/*)
-	$(Q)mkdir -p $(DESTDIR)$(PREFIX)/bin
+	$(Q)install -d -m 755 $(DESTDIR)$(PREFIX)/bin
 	$(Q)ln -sfn ../lib/sockmap-tests/test_progs $(DESTDIR)$(PREFIX)/bin/test_progs
 	$(Q)ln -sfn ../lib/sockmap-tests/vmtest.sh $(DESTDIR)$(PREFIX)/bin/vmtest
 	$(Q)$(INSTALL)$(PREFIX)/share/man/man1 -m 644 $(OUT)/test_progs.1 $(OUT)/vmtest.1

@@ -3,6 +3,7 @@
 #
 # deb.sh VERSION ROOT OUT: make a Debian package in OUT of what `make install` put into ROOT.
 set -eu -o pipefail
+umask 022
 
 version=$1 root=$2 out=$3
 arch=$(dpkg --print-architecture)

@@ -36,6 +36,13 @@ logs_at_home() {
 	[[ -s $(echo "$dir"/home/.local/state/sockmap-tests/vm/*/results.json) ]]
 }
 
+# For everybody, whatever is usual where it is installed.
+install_for_all() {
+	(umask 077 && make -s install "DESTDIR=$ROOT" PREFIX=/usr) || return
+	find "$ROOT/usr" ! -type l ! -perm -o=r | grep . && return 1
+	return 0
+}
+
 # ---- Man pages -----------------------------------------------------------------------------------
 
 # Each option of the help is in the page.
@@ -74,7 +81,7 @@ unpacked() {
 		(cd "$dir/deb" && md5sum --quiet -c "$dir/control/md5sums") && "$dir/deb/usr/bin/test_progs" -c
 }
 
-row install 0 '' make -s install "DESTDIR=$ROOT" PREFIX=/usr
+row install 0 '' install_for_all
 row layout 0 '^./bin ./bin/test_progs ./bin/vmtest ./lib ./lib/sockmap-tests ./share$' layout
 row installed-test_progs 0 '^[0-9]+/[0-9]+$' installed test_progs --count
 row installed-vmtest 0 'PASS' installed vmtest -k debian:6.1 -- -t sockmap_listen -n 1/1-3
@@ -98,7 +105,7 @@ row complete-vmtest-option 0 '^--accel$' complete_line ./vmtest.sh --acc
 row complete-vmtest-value 0 '^splat$' complete_line ./vmtest.sh --expect spl
 row complete-guest 0 '^sockmap_listen$' complete_line ./vmtest.sh -k 6.1 -- -t sockmap_l
 
-row deb 0 'sockmap-tests_.*\.deb' make deb
+row deb 0 'sockmap-tests_.*\.deb' bash -c 'umask 077 && make deb'
 row deb-unpacked 0 '^[0-9]+/[0-9]+$' unpacked
 row deb-recommends 0 'qemu-system-x86.*curl' dpkg-deb -f "$(package)" Recommends
 

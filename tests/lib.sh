@@ -6,6 +6,9 @@
 # What is written in a job of GitHub is a matter of some rows, and in the way of others.
 unset GITHUB_ACTIONS GITHUB_STEP_SUMMARY
 
+# What goes into packages is for everybody to read.
+umask 022
+
 passed=0 failed=0 skipped=0 why=''
 filter=() # words, one of which the name of a row has to contain; none: all rows
 
