@@ -168,7 +168,9 @@ LIBEXEC	:= $(PREFIX)/lib/sockmap-tests
 INSTALL	:= install -D -t $(DESTDIR)
 
 # vmtest.sh finds the rest beside itself; the commands are links to both.
-install: all man
+install:
+	$(Q)scripts/deps.sh build man
+	$(Q)$(MAKE) --no-print-directory all man
 	$(Q)$(INSTALL)$(LIBEXEC) test_progs vmtest.sh $(addprefix $(OUT)/,init mkinitramfs vmwatch)
 	$(Q)$(INSTALL)$(LIBEXEC)/vm $(wildcard vm/*.sh)
 	$(Q)$(INSTALL)$(LIBEXEC)/vm -m 644 $(wildcard vm/splats.* vm/*.config)
@@ -183,7 +185,6 @@ install: all man
 	$(Q)ln -sfn test_progs $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmtest
 
 deb:
-	$(Q)scripts/deps.sh build man
 	$(Q)rm -rf $(OUT)/deb
 	$(Q)$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(CURDIR)/$(OUT)/deb
 	$(Q)scripts/deb.sh $(VERSION) $(OUT)/deb $(OUT)
