@@ -49,7 +49,8 @@ install_for_all() {
 all_options() {
 	local page=$USR/share/man/man1/$1.1 option missing=''
 
-	mandoc -Tutf8 "$page" | col -b >"$dir/page"
+	# Bold is a letter over itself.
+	mandoc -Tascii "$page" | sed 's/.\x08//g' >"$dir/page"
 	while read -r option; do
 		grep -qF -e "$option" "$dir/page" || missing+=" $option"
 	done < <("$USR/bin/$1" --help | grep -oE -e '--[a-z][a-z-]+' | sort -u)
