@@ -15,7 +15,10 @@
 
 VERSION	:= 0.1
 
-ARCH	?= native
+# Of the command line only: kernel people have another one in their environment.
+ifneq ($(origin ARCH),command line)
+ARCH	:= native
+endif
 ifeq ($(ARCH),arm64)
 OUT	:= .output/arm64
 MACHINE	:= aarch64

@@ -36,9 +36,9 @@ logs_at_home() {
 	[[ -s $(echo "$dir"/home/.local/state/sockmap-tests/vm/*/results.json) ]]
 }
 
-# For everybody, whatever is usual where it is installed.
+# For everybody, whatever is usual where it is installed; an ARCH in the environment is some kernel's.
 install_for_all() {
-	(umask 077 && make -s install "DESTDIR=$ROOT" PREFIX=/usr) || return
+	(umask 077 && ARCH=arm64 make -s install "DESTDIR=$ROOT" PREFIX=/usr) || return
 	find "$ROOT/usr" ! -type l ! -perm -o=r | grep . && return 1
 	return 0
 }
