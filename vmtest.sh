@@ -305,7 +305,7 @@ main() {
 	check_options
 	case $mode in
 	doctor) doctor ;;
-	list-kernels) exec "$HERE/vm/fetch-kernel.sh" --arch "$deb_arch" --list ;;
+	list-kernels) exec "$HERE/vm/fetch-kernel.sh" --arch "$deb_arch" --list "$CACHE/kernels$kernels_dir" ;;
 	self-test)
 		[[ -x $HERE/tests/vmtest.sh ]] || die USAGE "--self-test needs the source tree"
 		exec "$HERE/tests/vmtest.sh"

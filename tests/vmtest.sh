@@ -641,9 +641,18 @@ test_modes() {
 	row page-of-nothing 2 'does not go with --print-cmd' vmtest --print-cmd --report "$dir/page.html"
 	check github-matrix annotations_of_rows
 	check list-kernels "$HERE/vmtest.sh" --list-kernels
+	check list-kernels-homeless without_a_home --list-kernels
 	check doctor "$HERE/vmtest.sh" --doctor
 	row doctor-without-qemu 7 'missing  qemu' env -u QEMU PATH="$dir/bin" bash "$HERE/vmtest.sh" --doctor
 	check shell a_shell
+}
+
+# The cache is where there is room; this one has a list.
+without_a_home() {
+	local folder=$dir/homeless/cache-$UID/sockmap-tests/kernels
+
+	mkdir -p "$folder" && echo "9.9.1-cloud-amd64 nonesuch" >"$folder/.offered"
+	env -u HOME -u XDG_CACHE_HOME TMPDIR="$dir/homeless" "$HERE/vmtest.sh" "$@" | grep '^9\.9\.1-.* nonesuch$'
 }
 
 # Two that pass and one that is not there: a row each, and the worst class.

@@ -17,7 +17,7 @@ HERE=$(cd "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P) || exit 1
 usage() {
 	cat <<-USAGE
 	Usage: vm/$PROG [--arch ARCH] [--update] PATTERN [CACHE]
-	       vm/$PROG [--arch ARCH] [--update] --list
+	       vm/$PROG [--arch ARCH] [--update] --list [CACHE]
 
 	PATTERN is the beginning of a kernel release, in whole components ("6.1", "6.12", "5.10",
 	"6.1.0-56-cloud-amd64"), or "default": the kernel that linux-image-cloud-ARCH depends on.
@@ -317,8 +317,8 @@ main() {
 		shift
 	done
 	if [[ $list ]]; then
-		(($# == 0)) || { usage >&2; exit 2; }
-		cache=$(default_cache) || exit 1
+		(($# <= 1)) || { usage >&2; exit 2; }
+		cache=${1:-$(default_cache)} || exit 1
 		archives=$cache/archives
 		list_kernels
 		exit 0
