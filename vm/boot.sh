@@ -84,15 +84,17 @@ build_kernel() {
 # answered at once.
 wait_for() {
 	local -n into=$1
-	local file rc=0
+	local file text rc=0
 
 	file=$(mktemp) || die INFRA "cannot create a scratch file"
-	"${@:2}" >"$file" &
+	exec {text}<>"$file"
+	rm -f "$file"
+	"${@:2}" >&"$text" &
 	child=$!
 	wait "$child" || rc=$?
 	child=''
-	into=$(<"$file")
-	rm -f "$file"
+	into=$(<"/dev/fd/$text")
+	exec {text}>&-
 	return "$rc"
 }
 

@@ -96,15 +96,13 @@ check_kvm() {
 }
 
 boot_for_kvm() {
-	local dir
-
 	find_qemu
 	choose_accel 2>/dev/null
 	if [[ $accel == kvm && ! $kvm_proven ]] && ((doctor_rc == 0)); then
-		dir=$(mktemp -d) || return
+		scratch_dir=$(mktemp -d) || return
+		trap cleanup EXIT
 		test_args=(-n 1/1 -q)
-		(test_kernel "${kernels[0]}" "$dir") >/dev/null 2>&1 </dev/null
-		rm -rf "$dir"
+		run_kernel "${kernels[0]}" "$scratch_dir" >/dev/null 2>&1 </dev/null
 		choose_accel 2>/dev/null
 	fi
 	if [[ $accel == kvm && $kvm_proven ]]; then
