@@ -141,7 +141,8 @@ prepare() {
 		bail_out "gpg"
 	gpg --batch -q --export >"$dir/key.gpg" || bail_out "gpg"
 	mkdir "$dir/vm" "$dir/scripts" "$dir/empty" "$dir/state" "$dir/small" "$dir/bin"
-	cp "$HERE/vm/fetch-kernel.sh" "$dir/vm"
+	cp "$HERE"/vm/*.sh "$dir/vm"
+	cp "$HERE/vmtest.sh" "$dir"
 	cp "$HERE/scripts/sysroot.sh" "$dir/scripts"
 	sed "s|^readonly KEYRINGS=.*|readonly KEYRINGS=$dir/key|" "$HERE/vm/apt.sh" >"$dir/vm/apt.sh"
 	make_packages
@@ -232,6 +233,24 @@ went_on() {
 	[[ $(wc -l <"$dir/server.log") == 2 ]] && tail -n 1 "$dir/server.log" | grep -q '^deb from [1-9]'
 }
 
+# vmtest.sh is told to end while half of a package has come: it does, and so does the download.
+interrupt_vmtest() {
+	local pid rc began
+
+	anew
+	touch "$dir/stall"
+	QEMU=true XDG_CACHE_HOME=$dir/home "$dir/vmtest.sh" --bin "$HERE/.output/init" --print-cmd -k 9.9 &
+	pid=$!
+	read -r -t 20 <>"$dir/stalled"
+	began=$SECONDS
+	kill -TERM "$pid"
+	wait "$pid"
+	rc=$?
+	rm "$dir/stall"
+	((SECONDS - began < 20)) && ! grep -qls "$dir/home" /proc/[0-9]*/cmdline || return 1
+	return $rc
+}
+
 test_resumed() {
 	kill_midway
 	row killed-midway 0 "/$RELEASE\$" fetch 9.9
@@ -244,6 +263,7 @@ test_resumed() {
 	kill_midway
 	touch "$dir/cache/archives/linux-image-${RELEASE}_9.9.0-1_amd64.deb"
 	row beside-an-older-version 0 "/$RELEASE\$" fetch 9.9
+	row interrupted 130 INTERRUPTED interrupt_vmtest
 }
 
 # ---- Other ways to the archive, and to little disk -----------------------------------------------

@@ -80,8 +80,8 @@ build_kernel() {
 	exit "$rc"
 }
 
-# wait_for VARIABLE COMMAND...: its output; its exit status is ours. In the background, so that a signal is
-# answered at once.
+# wait_for VARIABLE COMMAND...: its output; its exit status is ours. In the background, and a process group
+# of its own, so that a signal is answered at once, by what the command waits for, too.
 wait_for() {
 	local -n into=$1
 	local file text rc=0
@@ -89,9 +89,9 @@ wait_for() {
 	file=$(mktemp) || die INFRA "cannot create a scratch file"
 	exec {text}<>"$file"
 	rm -f "$file"
-	"${@:2}" >&"$text" &
-	child=$!
-	wait "$child" || rc=$?
+	setsid "${@:2}" >&"$text" &
+	child=-$!
+	wait "${child#-}" || rc=$?
 	child=''
 	into=$(<"/dev/fd/$text")
 	exec {text}>&-
@@ -325,7 +325,7 @@ decode_stack() {
 # ---- Leaving -------------------------------------------------------------------------------------
 
 stop_children() {
-	[[ ! ${child-} ]] || { kill -TERM "$child"; wait "$child"; } 2>/dev/null
+	[[ ! ${child-} ]] || { kill -TERM -- "$child"; wait "${child#-}"; } 2>/dev/null
 }
 
 cleanup() {

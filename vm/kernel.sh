@@ -50,7 +50,7 @@ fetch_kernel() {
 	if [[ $1 && -d $dir ]]; then
 		dir=$(cd -P "$dir" && pwd)
 	else
-		dir=$("$HERE/vm/fetch-kernel.sh" --arch "$deb_arch" "$1" "$CACHE/kernels$kernels_dir") ||
+		wait_for dir "$HERE/vm/fetch-kernel.sh" --arch "$deb_arch" "$1" "$CACHE/kernels$kernels_dir" ||
 			die INFRA "no kernel for \"$1\"; name a file with -k"
 	fi
 	use_directory "$dir"
