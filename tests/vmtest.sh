@@ -634,6 +634,7 @@ prints_for_arm64() {
 
 test_modes() {
 	row repeat 1 '3 of 3 runs failed' vmtest --repeat 3 -- exit=1
+	check repeat-logs logs_of_the_worst
 	row until-fail 1 'run 1 of 9' vmtest --repeat 9 --until-fail -- exit=1
 	check matrix matrix_of_three
 	check page page_of_two
@@ -645,6 +646,19 @@ test_modes() {
 	check doctor "$HERE/vmtest.sh" --doctor
 	row doctor-without-qemu 7 'missing  qemu' env -u QEMU PATH="$dir/bin" bash "$HERE/vmtest.sh" --doctor
 	check shell a_shell
+}
+
+# The second run fails, and has nothing of what the first one, or one before that, had to say.
+# shellcheck disable=SC2016 # for the fake to expand
+logs_of_the_worst() {
+	mkdir -p "$dir/out" && echo 'of another kernel' >"$dir/out/hang.txt"
+	vmtest_with_fake "$parse_arguments"'
+	{ echo "VMTEST $nonce BOOT 1.2.3"; echo "VMTEST $nonce TESTS-START"; } >&$control
+	[[ -e '"$dir"'/again ]] || echo "[    1.000000] WARNING: CPU: 0 PID: 1 at x.c:1" >&$console
+	status=4; [[ ! -e '"$dir"'/again ]] || status=1
+	touch '"$dir"'/again
+	{ echo "VMTEST $nonce DONE $status"; echo "VMTEST $nonce END"; } >&$control' --repeat 2
+	(($? == 1)) && [[ -s $dir/out/run-1/splat.txt && ! -e $dir/out/splat.txt && ! -e $dir/out/hang.txt ]]
 }
 
 # The cache is where there is room; this one has a list.

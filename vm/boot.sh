@@ -7,6 +7,9 @@
 # What the last boot was like, as vmwatch tells it; see vm/watch.c.
 declare -A fact=()
 
+# What a boot leaves; vmwatch has the same.
+readonly LOGS=({console,control,test,qemu}.log {dmesg,hang,splat,kmemleak}.txt {verdict,results}.json config.gz)
+
 test_kernel() {
 	out=$2
 	now_ms started
@@ -55,10 +58,15 @@ prepare_output() {
 		flock -n "$lock" || die INFRA "another $PROG is writing to $out; choose one with -o"
 	fi
 	rm -rf "$out"/{run,core}[-.][0-9]* "$out"/{facts,qemu.cmd,initramfs.list,decoded.txt,step-summary.md}
+	remove_logs
 	for file in "${collected[@]}"; do
 		[[ ! -f $file ]] || rm -f -- "$file"
 	done
 	tmp=$(mktemp -d "${TMPDIR:-/tmp}/vmtest.XXXXXX") || die INFRA "cannot create a scratch directory"
+}
+
+remove_logs() {
+	(cd "$out" && rm -f "${LOGS[@]}")
 }
 
 # ---- Building ------------------------------------------------------------------------------------
@@ -225,8 +233,9 @@ copy_facts() {
 	done
 }
 
-# The logs of the run that decides are where those of a single run would be.
+# The logs of the run that decides are where those of a single run would be, and no others.
 keep_logs() {
+	remove_logs
 	find "$1" -maxdepth 1 -type f -exec ln -f {} "$out/" \; || die INFRA "cannot write to $out"
 }
 
