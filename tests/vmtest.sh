@@ -635,6 +635,7 @@ prints_for_arm64() {
 test_modes() {
 	row repeat 1 '3 of 3 runs failed' vmtest --repeat 3 -- exit=1
 	check repeat-logs logs_of_the_worst
+	check remembers verdicts_are_remembered
 	row until-fail 1 'run 1 of 9' vmtest --repeat 9 --until-fail -- exit=1
 	check matrix matrix_of_three
 	check page page_of_two
@@ -659,6 +660,29 @@ logs_of_the_worst() {
 	touch '"$dir"'/again
 	{ echo "VMTEST $nonce DONE $status"; echo "VMTEST $nonce END"; } >&$control' --repeat 2
 	(($? == 1)) && [[ -s $dir/out/run-1/splat.txt && ! -e $dir/out/splat.txt && ! -e $dir/out/hang.txt ]]
+}
+
+# recalls OPTION...: a step of a bisect in $dir/tree, on that same image, boots nothing.
+recalls() {
+	QEMU=$dir/fake-qemu vmtest_on -k "$dir/tree" -- --accel tcg --bisect "$@" >"$dir/said" 2>&1
+	grep 'this very image' "$dir/said"
+}
+
+# Only for the same tests in the same machine.
+# shellcheck disable=SC2016 # for the fake to expand
+verdicts_are_remembered() {
+	local option
+
+	mkdir -p "$dir/tree/arch/x86/boot" && cp "$(image_path vmtest)" "$dir/tree/arch/x86/boot/bzImage" &&
+		git init -q "$dir/tree" && touch "$dir/tree/.git/BISECT_START" || return
+	fake_qemu "$parse_arguments"'
+	{ printf "VMTEST $nonce %s\n" "BOOT 1.2.3" TESTS-START "DONE 4" END; } >&$control'
+	! recalls -- exit=0 && recalls -- exit=0 || return
+	for option in --sysctl=a.b=1 --env=A=1 --add="$dir/two" --strict --no-splat --splat-allow="$dir/allow" \
+		--cpu=max --qemu-arg=-S --hang-timeout=9; do
+		! recalls "$option" -- exit=0 || return
+	done
+	recalls -- exit=0
 }
 
 # The cache is where there is room; this one has a list.

@@ -203,11 +203,16 @@ check_end() {
 
 # ---- Identical images ----------------------------------------------------------------------------
 
-# What decides the verdict: the kernel, the tests, and how they are run.
+# What decides the verdict: the kernel; the tests, their arguments and its modules, which are all in the
+# initramfs; the machine; and what counts as what.
 verdict_key() {
+	local machine=("$arch" "$accel" "$smp" "$mem" "$cpu" "${qemu_args[@]}")
+	local command_line=("$strict" "${guest_sysctls[@]}" "${extra_append[@]}")
+	local verdict=("$repeat" "$until_fail" "$no_splat" "$total_timeout" "$boot_timeout" "$hang_timeout")
+
 	{
-		cat -- "$image" "$bin"
-		printf '%s\0' "$arch" "$smp" "$mem" "$repeat" "${extra_append[@]}" "${test_args[@]}"
+		cat -- "$image" "$out/initramfs.cpio" "${splat_allow[@]}"
+		printf '%s\0' "${machine[@]}" -- "${command_line[@]}" -- "${verdict[@]}"
 	} | digest
 }
 

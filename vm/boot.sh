@@ -20,8 +20,8 @@ test_kernel() {
 	choose_accel
 	prepare_output
 	prepare_github
-	recall_verdict
 	build_initramfs
+	recall_verdict
 	boot_repeatedly
 }
 
