@@ -18,10 +18,14 @@
 set -u -o pipefail
 
 readonly PROG=${0##*/}
-HERE=$(realpath -- "${BASH_SOURCE[0]}") || exit 7
+# INFRA, as long as there is no die(). git would take it for "bad", and is told to stop.
+trouble=7
+[[ " $* " != *" --bisect "* ]] || trouble=128
+HERE=$(realpath -- "${BASH_SOURCE[0]}") || exit "$trouble"
 readonly HERE=${HERE%/*}
 
-((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || { echo "$PROG: bash 5.1 or newer is needed" >&2; exit 7; }
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) ||
+	{ echo "$PROG: bash 5.1 or newer is needed" >&2; exit "$trouble"; }
 # shellcheck source-path=SCRIPTDIR
 {
 	. "$HERE/vm/common.sh"
@@ -34,7 +38,7 @@ readonly HERE=${HERE%/*}
 	. "$HERE/vm/bisect.sh"
 	. "$HERE/vm/github.sh"
 	. "$HERE/vm/doctor.sh"
-} || exit 7
+} || exit "$trouble"
 
 # ---- Options -----------------------------------------------------------------------------------
 
@@ -198,9 +202,9 @@ set_option() {
 	--boot-timeout) number 1 && boot_timeout=$value ;;
 	--hang-timeout) number 1 && hang_timeout=$value ;;
 	--repeat) number 1 && repeat=$value ;;
-	--splat-allow) readable && valid_patterns && splat_allow+=("$(realpath -- "$value")") ;;
+	--splat-allow) readable && valid_patterns "$value" && splat_allow+=("$(realpath -- "$value")") ;;
 	--expect) one_of fail crash hang splat boot && expect_class=$value ;;
-	--match) needed && valid_regex && match=$value ;;
+	--match) needed && valid_regex "$value" && match=$value ;;
 	-o) needed && out=$value ;;
 	--report) needed && check_output_file "$value" && page=$value ;;
 	*) die USAGE "unknown option $name; see --help" ;;
@@ -239,8 +243,8 @@ choose_modules() {
 }
 
 valid_regex() {
-	grep -qE -e "$value" </dev/null 2>/dev/null
-	(($? < 2)) || die USAGE "$name: \"$value\" is not a regular expression"
+	grep -qE -e "$1" </dev/null 2>/dev/null
+	(($? < 2)) || die USAGE "$name: \"$1\" is not a regular expression"
 }
 
 # A line that is no regular expression would except nothing, without a word.
@@ -248,8 +252,8 @@ valid_patterns() {
 	local line
 
 	while IFS='' read -r line || [[ $line ]]; do
-		[[ ! $line || $line == \#* ]] || (value=$line valid_regex) || exit
-	done <"$value"
+		[[ ! $line || $line == \#* ]] || valid_regex "$line"
+	done <"$1"
 }
 
 # What goes together, and what follows from what.

@@ -560,6 +560,7 @@ test_host() {
 	row debug-alone 2 'goes with --build' vmtest --debug
 	row bad-env 2 'NAME=VALUE' vmtest --env colour
 	row bad-allow-file 2 '"\(" is not a regular expression' vmtest --splat-allow "$dir/bad-allow"
+	row bad-allow-file-for-git 128 'regular expression' vmtest --bisect --splat-allow "$dir/bad-allow"
 	row no-allow-file 2 'no such file' vmtest --splat-allow "$dir/nothing"
 	row build-image 2 'needs a kernel tree' vmtest_on -k "$HERE/vmtest.sh" -- --build
 	row missing-list 2 'no such file' vmtest -- -d @"$dir/nothing"
