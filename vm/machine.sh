@@ -66,7 +66,8 @@ set_accel_cache() {
 choose_accel() {
 	local known=''
 
-	kvm_proven='' accel_reason='' tcg_threads='' accel=$accel_mode
+	# Whoever waits for gdb says nothing, with a KVM that works as well.
+	kvm_proven=$gdb accel_reason='' tcg_threads='' accel=$accel_mode
 	[[ $accel_mode == auto ]] || return 0
 	set_accel_cache
 	if [[ $arch != "$HOST_ARCH" ]]; then
