@@ -280,7 +280,6 @@ interrupted() {
 	trap '' INT TERM HUP
 	stop_children
 	((${#row_pid[@]} == 0)) || { kill -TERM "${row_pid[@]}"; wait "${row_pid[@]}"; } 2>/dev/null
-	[[ ! ${restore[*]-} ]] || "${restore[@]}"
 	say "INTERRUPTED"
 	exit "$INTERRUPTED"
 }

@@ -637,6 +637,8 @@ test_modes() {
 	row repeat 1 '3 of 3 runs failed' vmtest --repeat 3 -- exit=1
 	check repeat-logs logs_of_the_worst
 	check remembers verdicts_are_remembered
+	check bisect-check-comes-back ends_leave_the_head
+	row bisect-check-of-nothing 2 'no commit nonesuch' vmtest_on -k "$dir/ends" -- --bisect-check HEAD nonesuch
 	row until-fail 1 'run 1 of 9' vmtest --repeat 9 --until-fail -- exit=1
 	check matrix matrix_of_three
 	check page page_of_two
@@ -684,6 +686,18 @@ verdicts_are_remembered() {
 		! recalls "$option" -- exit=0 || return
 	done
 	recalls -- exit=0
+}
+
+# A tree without a kernel has no verdict, and the branch that it was at.
+ends_leave_the_head() {
+	local message
+
+	git init -q "$dir/ends" || return
+	for message in one two; do
+		git -C "$dir/ends" -c user.name=t -c user.email=t@localhost commit -q --allow-empty -m "$message" || return
+	done
+	vmtest_on -k "$dir/ends" -- --bisect-check HEAD~1 HEAD -- exit=0
+	(($? == 128)) && git -C "$dir/ends" symbolic-ref -q HEAD
 }
 
 # The cache is where there is room; this one has a list.

@@ -171,33 +171,47 @@ bisect_step() {
 
 # Both ends, before a bisect that could only go wrong: GOOD must be good, and BAD bad.
 bisect_check() {
-	local head top=${kernels[0]} want_good=${check_ends[0]} want_bad=${check_ends[1]} fine=1 dir
+	local head top=${kernels[0]} want_good=${check_ends[0]} want_bad=${check_ends[1]} good bad fine=1 dir
 
 	tree_arg=$top
 	git -C "$top" rev-parse --git-dir >/dev/null 2>&1 || die USAGE "--bisect-check needs a git tree: -k TREE"
 	git -C "$top" diff --quiet HEAD 2>/dev/null || die USAGE "$top has changes that are not committed"
 	refuse_own_tree
+	good=$(commit_id "$want_good") && bad=$(commit_id "$want_bad") || exit
 	head=$(git -C "$top" symbolic-ref -q --short HEAD || git -C "$top" rev-parse HEAD)
 	dir=${out:-$logs_dir/bisect-check}
 	restore=(git -C "$top" checkout -q "$head" --)
-	check_end "$want_good" good "$dir/good" || fine=''
-	check_end "$want_bad" bad "$dir/bad" || fine=''
-	"${restore[@]}" || die INFRA "cannot check out $head again"
-	restore=()
+	trap restore_tree EXIT
+	check_end "$want_good" "$good" good "$dir/good" || fine=''
+	check_end "$want_bad" "$bad" bad "$dir/bad" || fine=''
+	restore_tree || die INFRA "cannot check out $head again"
 	[[ $fine ]] || { say "bisect-check: these two ends have no bisect between them"; exit "$FAIL"; }
 	say "bisect-check: $want_good is good and $want_bad is bad; now: git bisect start $want_bad $want_good"
 	exit 0
 }
 
-# check_end COMMIT good|bad DIRECTORY
+# commit_id NAME: what it names now, and still does when something else is checked out.
+commit_id() {
+	git -C "$tree_arg" rev-parse -q --verify "$1^{commit}" || die USAGE "no commit $1"
+}
+
+# Once, however this ends.
+restore_tree() {
+	local command=("${restore[@]}")
+
+	restore=()
+	((${#command[@]} == 0)) || "${command[@]}"
+}
+
+# check_end NAME COMMIT good|bad DIRECTORY
 check_end() {
-	git -C "$tree_arg" checkout -q --detach "$1" -- || die USAGE "no commit $1"
-	out=$3
+	git -C "$tree_arg" checkout -q --detach "$2" -- || die INFRA "cannot check out $1"
+	out=$4
 	enter_session
 	run_step
 	((mark < ABORT)) || exit "$mark"
-	[[ $(mark_name "$mark") == "$2" ]] && return
-	say "bisect-check: $1 is not $2 but $(mark_name "$mark")"
+	[[ $(mark_name "$mark") == "$3" ]] && return
+	say "bisect-check: $1 is not $3 but $(mark_name "$mark")"
 	return 1
 }
 
