@@ -216,6 +216,15 @@ vmtest_with_int3() {
 	{ echo "VMTEST $nonce TESTS-START"; echo "VMTEST $nonce DONE 4"; echo "VMTEST $nonce END"; } >&$control'
 }
 
+# Somebody, or the OOM killer, ends QEMU after the kernel has said that.
+# shellcheck disable=SC2016 # for the fake to expand
+vmtest_killed_after() {
+	vmtest_with_fake "$parse_arguments"'
+	{ echo "VMTEST $nonce BOOT 1.2.3"; echo "VMTEST $nonce TESTS-START"; } >&$control
+	echo "[    1.000000] '"$1"'" >&$console
+	kill -KILL $$'
+}
+
 # A double fault in the middle of the tests, with EFLAGS.
 # shellcheck disable=SC2016 # for the fake to expand
 vmtest_with_flags() {
@@ -317,6 +326,8 @@ test_protocol() {
 	row bytes-after-file 7 garbled vmtest_with_script "${begin[@]}" 'DONE 0' @results ' 12345678' END
 	row garbage 77 SKIP vmtest_with_script ' junk' "${begin[@]}" ' VMTEST' ' *' 'NOTE a' 'DONE 4' END
 	row stray-int3 77 'the guest failed as it does at times' vmtest_with_int3
+	row killed-after-warning 7 'INFRA .*status 137' vmtest_killed_after 'WARNING: CPU: 0 PID: 1 at x.c:1'
+	row killed-after-panic 3 'CRASH .*panic' vmtest_killed_after 'Kernel panic - not syncing: x'
 	row impossible-flags 77 'the guest failed as it does at times' vmtest_with_flags c233ee02
 	row possible-flags 3 'CRASH .*double fault' vmtest_with_flags 00010206
 	row leak-suspected 77 '' vmtest_with_leaks 'kmemleak: 1 new suspected memory leaks (see x)'

@@ -383,10 +383,13 @@ static void classify_death(struct run *run)
 	char line[256];
 
 	if (run->phase >= PHASE_TESTS) {
-		if (find_splat(run))
-			decide(run, CRASH, "%s", run->splat);
-		else if (failed)
+		bool splat = find_splat(run);
+
+		/* A guest that ends QEMU ends it well; an earlier warning is no word about that. */
+		if (failed && !run->panicked)
 			decide(run, INFRA, "QEMU ended with status %d", run->qemu_code);
+		else if (splat)
+			decide(run, CRASH, "%s", run->splat);
 		else
 			decide(run, CRASH, "the guest restarted without a word");
 		return;
