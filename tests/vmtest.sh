@@ -577,6 +577,8 @@ test_host() {
 	row missing-list 2 'no such file' vmtest -- -d @"$dir/nothing"
 	row missing-list-of-two 2 'no such file' vmtest -- --deny=one,@"$dir/nothing"
 	row no-directory 2 'cannot write' vmtest -- -J "$dir/no/such/file"
+	row results-to-stdout 2 'need a file' vmtest -- -J -
+	row json-to-stdout 2 'need a file' vmtest -- -o json
 	row no-qemu 7 'apt-get install' vmtest_without_qemu
 	row qemu-dies 7 'no good' vmtest_with_fake 'echo no good >&2; exit 1'
 	row qemu-aborts 7 'status 134' vmtest_with_fake 'kill -ABRT $$'

@@ -93,18 +93,21 @@ check_output_file() {
 	[[ -d $dir && -w $dir ]] || die USAGE "cannot write to $dir"
 }
 
-# add_output_file VALUE OPTION: -o has FORMAT:FILE, and json is what -J writes.
+# add_output_file VALUE OPTION: -o has FORMAT[:FILE], and json is what -J writes.
 add_output_file() {
 	local file=$1 format=''
 
 	case $2 in
 	-o | --output)
-		[[ $file =~ ^([a-z-]+):(.*)$ ]] || return 0
-		format=${BASH_REMATCH[1]} file=${BASH_REMATCH[2]}
+		[[ $file == *:* ]] || file+=:-
+		format=${file%%:*} file=${file#*:}
 		;;
 	-J | --json-summary) format=json ;;
 	esac
-	[[ $file && $file != - ]] || return 0
+	[[ $file ]] || return 0
+	# The verdict has to read it.
+	[[ $format != json || $file != - ]] || die USAGE "results in JSON need a file, with -J FILE"
+	[[ $file != - ]] || return 0
 	check_output_file "$file"
 	collected[$(guest_path "$file")]=$file
 	[[ $format != json ]] || results_path=$(guest_path "$file")
