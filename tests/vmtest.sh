@@ -567,6 +567,7 @@ test_host() {
 	row collect-nowhere 2 'cannot write to' vmtest --collect /a:/nowhere/b
 	row bad-accel 2 'auto kvm tcg' vmtest --accel fast
 	row bad-regex 128 'not a regular expression' vmtest --bisect --match '('
+	row bisect-of-nothing 128 'needs -k' vmtest_on -- --bisect
 	row match-alone 2 'go with --bisect' vmtest --match x
 	row debug-alone 2 'goes with --build' vmtest --debug
 	row bad-env 2 'NAME=VALUE' vmtest --env colour
