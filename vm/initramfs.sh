@@ -133,6 +133,8 @@ each_value() {
 
 find_output_files() {
 	each_value "$OUTPUT_OPTIONS" add_output_file
+	((${#kernels[@]} == 1 || ${#collected[@]} == 0)) ||
+		die USAGE "several kernels cannot share ${collected[*]}; each has its results in the folder of -o"
 }
 
 # ---- Arguments -----------------------------------------------------------------------------------
