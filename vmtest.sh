@@ -261,6 +261,7 @@ check_options() {
 	((${#kernels[@]})) || kernels=('')
 	[[ $mode == run ]] || ((${#kernels[@]} == 1)) || die USAGE "--$mode takes one kernel"
 	[[ $mode == run || ! $shell$gdb ]] || die USAGE "--shell and --gdb do not go with --$mode"
+	((${#kernels[@]} == 1)) || [[ ! $shell$gdb ]] || die USAGE "--shell and --gdb take one kernel"
 	[[ ! $mode =~ ^bisect || ${kernels[0]} ]] || die USAGE "--$mode needs -k, the kernel that a commit makes"
 	[[ $mode =~ ^bisect || ! $expect_class$match$invert ]] ||
 		die USAGE "--expect, --match and --invert go with --bisect"

@@ -582,6 +582,8 @@ test_host() {
 	row json-to-stdout 2 'need a file' vmtest -- -o json
 	row results-of-two 2 'cannot share .*/r\.json' vmtest "${kernel[@]}" -- -J "$dir/r.json"
 	row collected-of-two 2 'cannot share' vmtest "${kernel[@]}" --collect "/x:$dir/x"
+	row shell-in-two 2 'take one kernel' vmtest "${kernel[@]}" --shell
+	! command -v busybox >/dev/null || row shell-for-nobody 130 'before there was a shell' vmtest --shell
 	row no-qemu 7 'apt-get install' vmtest_without_qemu
 	row qemu-dies 7 'no good' vmtest_with_fake 'echo no good >&2; exit 1'
 	row qemu-aborts 7 'status 134' vmtest_with_fake 'kill -ABRT $$'

@@ -457,7 +457,10 @@ void classify(struct run *run)
 			classify_done(run);
 		break;
 	case OUTCOME_LEFT:
-		decide(run, PASS, "left");
+		if (run->phase < PHASE_TESTS)
+			decide(run, INTERRUPTED, "left before there was a shell");
+		else
+			decide(run, PASS, "left");
 		break;
 	case OUTCOME_DIED:
 	case OUTCOME_PANICKED:
