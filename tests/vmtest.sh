@@ -585,6 +585,7 @@ test_host() {
 	row shell-in-two 2 'take one kernel' vmtest "${kernel[@]}" --shell
 	! command -v busybox >/dev/null || row shell-for-nobody 130 'before there was a shell' vmtest --shell
 	row no-qemu 7 'apt-get install' vmtest_without_qemu
+	row no-such-qemu 7 'INFRA: /no/such is missing' env QEMU=/no/such "$HERE/vmtest.sh" --bin "$dir/guest" -k 6.1
 	row qemu-dies 7 'no good' vmtest_with_fake 'echo no good >&2; exit 1'
 	row qemu-aborts 7 'status 134' vmtest_with_fake 'kill -ABRT $$'
 	row qemu-quits 6 'restarted before' vmtest_with_fake 'exit 0'

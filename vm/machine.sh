@@ -31,8 +31,9 @@ use_arch() {
 }
 
 find_qemu() {
-	QEMU=$(command -v "${QEMU:-$qemu_default}") ||
-		die INFRA "${QEMU:-$qemu_default} is missing: apt-get install $qemu_package"
+	local wanted=${QEMU:-$qemu_default}
+
+	QEMU=$(command -v "$wanted") || die INFRA "$wanted is missing: apt-get install $qemu_package"
 }
 
 # What this side, and the guest's, has of compiled programs besides the tests.
