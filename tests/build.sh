@@ -34,6 +34,7 @@ make_tree() {
 	CONFIG := $(O)/$(KCONFIG_CONFIG)
 	STAMP := $(or $(KBUILD_BUILD_TIMESTAMP),$(shell date +%s.%N))
 	BUILDER := $(or $(KBUILD_BUILD_USER),$(shell echo $$PPID))@$(or $(KBUILD_BUILD_HOST),$(shell echo $$PPID))
+	unexport LC_ALL
 	.PHONY: tinyconfig olddefconfig bzImage Image nothing
 	tinyconfig:
 	 echo CONFIG_TINY=y >"$(CONFIG)"
@@ -138,7 +139,13 @@ test_fails() {
 	gcc -wrapper sh,-c,'kill -KILL $$' "$@"
 	SH
 	printf '#!/bin/sh\nkill -KILL $$\n' >"$dir/killed"
-	printf '#!/bin/sh\necho "ld: vmlinux: No space left on device" >&2; exit 1\n' >"$dir/full"
+	cat >"$dir/full" <<-'SH'
+	#!/bin/sh
+	why="Auf dem Gerät ist kein Speicherplatz mehr verfügbar"
+	[ "$LC_MESSAGES" != C ] || why="No space left on device"
+	echo "ld: vmlinux: $why" >&2
+	exit 1
+	SH
 	chmod +x "$dir/killed-gcc" "$dir/killed" "$dir/full"
 	row compiler-killed 7 "INFRA: make bzImage failed: Killed.*; see $tree/vmtest-build.log" \
 		env CC="$dir/killed-gcc" "$HERE/vm/build-kernel.sh" "$tree"

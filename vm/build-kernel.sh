@@ -110,11 +110,13 @@ check_tree() {
 	fragments+=("$HERE/kernel.$kernel_arch.config")
 }
 
-# In the background, so that a signal is answered at once.
+# In the background, so that a signal is answered at once. In English, since its log is read here; the
+# kernel's Makefile has no regard for LC_ALL.
 run_make() {
 	local rc=0
 
-	setsid make -C "$tree" -j"$jobs" ARCH="$kernel_arch" KCONFIG_CONFIG="$CONFIG" \
+	LC_ALL=C LANG=C LC_MESSAGES=C setsid make -C "$tree" -j"$jobs" \
+		ARCH="$kernel_arch" KCONFIG_CONFIG="$CONFIG" \
 		KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970' KBUILD_BUILD_USER=vmtest \
 		KBUILD_BUILD_HOST=vmtest KBUILD_BUILD_VERSION=1 "$@" >>"$log" 2>&1 </dev/null &
 	child=$!
