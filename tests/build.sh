@@ -46,7 +46,7 @@ make_tree() {
 	Image: arch = arm64
 	bzImage Image:
 	 if test -e slow; then echo started >slow; sleep 100; fi
-	 test ! -e broken.c || $(CROSS_COMPILE)$(or $(CC),gcc) -c -o /dev/null broken.c
+	 test ! -e broken.c || $(if $(filter default,$(origin CC)),$(CROSS_COMPILE)gcc,$(CC)) -c -o /dev/null broken.c
 	 mkdir -p "$(O)/arch/$(arch)/boot"
 	 { echo "$(ARCH) $(STAMP) $(BUILDER) $(KBUILD_BUILD_VERSION)"; cat "$(CONFIG)"; } >"$(O)/arch/$(arch)/boot/$@"
 	nothing:
@@ -84,7 +84,7 @@ test_builds() {
 	row blanks 0 "^$dir/a b/$image\$" blanks
 	row elsewhere 0 "^$dir/elsewhere/$image\$" elsewhere
 	check tree-untouched untouched "$dir/pristine"
-	row arm64 0 'arch/arm64/boot/Image$' build --arch arm64 "$tree"
+	row arm64 0 'arch/arm64/boot/Image$' env CC=gcc "$HERE/vm/build-kernel.sh" --arch arm64 "$tree"
 	check arm64-options grep -qx CONFIG_PCI_HOST_GENERIC=y "$tree/arch/arm64/boot/Image"
 	check arm64-told grep -q '^arm64 ' "$tree/arch/arm64/boot/Image"
 	check same-sources-same-image same_image
@@ -151,6 +151,11 @@ test_fails() {
 		env CC="$dir/killed-gcc" "$HERE/vm/build-kernel.sh" "$tree"
 	row tool-killed 7 'INFRA: make bzImage failed: Killed' env CC="$dir/killed" "$HERE/vm/build-kernel.sh" "$tree"
 	row disk-full 7 'INFRA: make bzImage failed: No space left' env CC="$dir/full" "$HERE/vm/build-kernel.sh" "$tree"
+	mkdir "$dir/cross"
+	printf '#!/bin/sh\necho "error: for arm64" >&2; exit 1\n' >"$dir/cross/aarch64-linux-gnu-gcc"
+	chmod +x "$dir/cross/aarch64-linux-gnu-gcc"
+	[[ $(uname -m) == aarch64 ]] || row cross-compiler 8 '^    error: for arm64' \
+		env PATH="$dir/cross:$PATH" "$HERE/vm/build-kernel.sh" --arch arm64 "$tree"
 	rm "$tree/broken.c"
 	row no-image 8 'made no' build --target nothing "$tree"
 	row no-such-target 8 'No rule to make' build --target nonsense "$tree"

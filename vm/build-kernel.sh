@@ -25,7 +25,8 @@ usage() {
 	cat <<-USAGE
 	Usage: vm/$PROG [options] TREE
 
-	  --arch ARCH      x86_64 or arm64 (CROSS_COMPILE is used) [$arch]
+	  --arch ARCH      x86_64 or arm64; without CC, LLVM and CROSS_COMPILE, another than this
+	                   machine's is built with Debian's cross compiler [$arch]
 	  --config FILE    one more fragment (repeatable)
 	  --debug          and vm/debug.config
 	  --base FILE      start from this configuration [TREE's .config, or else tinyconfig]
@@ -87,7 +88,22 @@ check_tools() {
 	done
 	((${#missing[@]} == 0)) || die "$INFRA" "INFRA: missing: ${missing[*]}; apt-get install $packages"
 }
-readonly packages="make gcc flex bison bc libelf-dev libssl-dev dwarves"
+packages="make gcc flex bison bc libelf-dev libssl-dev dwarves"
+
+choose_arch() {
+	local triplet
+
+	case $arch in
+	x86_64 | amd64) kernel_arch=x86_64 image=arch/x86/boot/bzImage target=${target:-bzImage} ;;
+	arm64 | aarch64) kernel_arch=arm64 image=arch/arm64/boot/Image target=${target:-Image} ;;
+	*) die "$USAGE" "USAGE: --arch is x86_64 or arm64" ;;
+	esac
+	fragments+=("$HERE/kernel.$kernel_arch.config")
+	triplet=${kernel_arch/arm64/aarch64}-linux-gnu
+	[[ $triplet != "$(uname -m)"-* && ! ${LLVM-}${CC-}${CROSS_COMPILE-} ]] || return 0
+	export CROSS_COMPILE=$triplet-
+	packages+=" gcc-${triplet/_/-}"
+}
 
 check_tree() {
 	local file
@@ -102,12 +118,6 @@ check_tree() {
 	mkdir -p "$build" || die "$INFRA" "INFRA: cannot create $build"
 	log=${log:-$build/vmtest-build.log}
 	: >"$log" || die "$INFRA" "INFRA: cannot write $log"
-	case $arch in
-	x86_64 | amd64) kernel_arch=x86_64 image=arch/x86/boot/bzImage target=${target:-bzImage} ;;
-	arm64 | aarch64) kernel_arch=arm64 image=arch/arm64/boot/Image target=${target:-Image} ;;
-	*) die "$USAGE" "USAGE: --arch is x86_64 or arm64" ;;
-	esac
-	fragments+=("$HERE/kernel.$kernel_arch.config")
 }
 
 # In the background, so that a signal is answered at once. In English, since its log is read here; the
@@ -199,6 +209,7 @@ verify() {
 main() {
 	trap interrupted INT TERM HUP
 	parse_options "$@"
+	choose_arch
 	check_tools
 	check_tree
 	configure
