@@ -177,6 +177,8 @@ build_failed() {
 }
 
 configure() {
+	local words='"([^"\\]|\\.)*"'
+
 	if [[ ! $base && -f $build/.config ]]; then
 		base=$build/.config
 	fi
@@ -188,7 +190,7 @@ configure() {
 		say "note: no .config; starting from tinyconfig"
 		run_make tinyconfig || build_failed tinyconfig
 	fi
-	cat -- "${fragments[@]}" | sed -E 's/^(CONFIG_[A-Za-z0-9_]+=[^[:space:]]*).*/\1/' >>"$build/$CONFIG"
+	cat -- "${fragments[@]}" | sed -E "s/^(CONFIG_[A-Za-z0-9_]+=($words|[^[:space:]]*)).*/\1/" >>"$build/$CONFIG"
 	run_make olddefconfig || build_failed olddefconfig
 }
 
