@@ -67,8 +67,8 @@ usage() {
 	  -j N                  kernels side by side [$jobs]
 	      --list-kernels    the releases that debian: has, and those that are here
 	      --arch ARCH       x86_64 or arm64 [$arch_arg]
-	      --build[=TARGET]  build the tree first, with the options in vm/kernel.config added to its
-	                        own; a failure is UNTESTABLE
+	      --build[=TARGET]  build the tree, and TARGET, first, with the options in vm/kernel.config
+	                        added to its own; a failure is UNTESTABLE
 	      --config-fragment FILE   more of those (repeatable)
 	      --debug           those of vm/debug.config: KASAN, kmemleak, lockdep
 	      --modules HOW     none; auto: those that the tests use, once they do; NAME,...: and these

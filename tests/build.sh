@@ -158,7 +158,10 @@ test_fails() {
 	[[ $(uname -m) == aarch64 ]] || row cross-compiler 8 '^    error: for arm64' \
 		env PATH="$dir/cross:$PATH" "$HERE/vm/build-kernel.sh" --arch arm64 "$tree"
 	rm "$tree/broken.c"
-	row no-image 8 'made no' build --target nothing "$tree"
+	row another-target 0 'building nothing bzImage in' build --target nothing "$tree"
+	sed 's|/boot|/elsewhere|g' "$tree/Makefile" >"$dir/Makefile"
+	rm -rf "$tree/arch"
+	row no-image 8 'made no' build_with "$dir/Makefile" "$tree"
 	row no-such-target 8 'No rule to make' build --target nonsense "$tree"
 	echo CONFIG_BPF_STREAM_PARSER >>"$tree/dropped"
 	row required-dropped 8 '^    CONFIG_BPF_STREAM_PARSER  sockmap' build "$tree"
@@ -166,6 +169,15 @@ test_fails() {
 	row optional-dropped 0 'note: without CONFIG_TLS  TLS rows' build "$tree"
 	sed -i 's/^tinyconfig:/olddefconfig tinyconfig: fail\nfail:; false\n&/' "$tree/Makefile"
 	row no-config 8 'make tinyconfig failed' build "$tree"
+}
+
+# build_with MAKEFILE TREE
+build_with() {
+	local rc=0
+
+	mv "$2/Makefile" "$2/Makefile.own" && cp "$1" "$2/Makefile" && build "$2" || rc=$?
+	mv "$2/Makefile.own" "$2/Makefile"
+	return $rc
 }
 
 test_usage() {

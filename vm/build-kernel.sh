@@ -30,7 +30,7 @@ usage() {
 	  --config FILE    one more fragment (repeatable)
 	  --debug          and vm/debug.config
 	  --base FILE      start from this configuration [TREE's .config, or else tinyconfig]
-	  --target TARGET  what to make [bzImage, or Image]
+	  --target TARGET  what to make besides bzImage, or Image
 	  --jobs N         [$jobs]
 	  --log FILE       the output of make [TREE/vmtest-build.log]
 
@@ -94,8 +94,8 @@ choose_arch() {
 	local triplet
 
 	case $arch in
-	x86_64 | amd64) kernel_arch=x86_64 image=arch/x86/boot/bzImage target=${target:-bzImage} ;;
-	arm64 | aarch64) kernel_arch=arm64 image=arch/arm64/boot/Image target=${target:-Image} ;;
+	x86_64 | amd64) kernel_arch=x86_64 image=arch/x86/boot/bzImage ;;
+	arm64 | aarch64) kernel_arch=arm64 image=arch/arm64/boot/Image ;;
 	*) die "$USAGE" "USAGE: --arch is x86_64 or arm64" ;;
 	esac
 	fragments+=("$HERE/kernel.$kernel_arch.config")
@@ -209,6 +209,8 @@ verify() {
 }
 
 main() {
+	local targets
+
 	trap interrupted INT TERM HUP
 	parse_options "$@"
 	choose_arch
@@ -216,9 +218,11 @@ main() {
 	check_tree
 	configure
 	verify
-	say "building $target in $build; $log has what make says"
-	run_make "$target" || build_failed "$target"
-	[[ -f $build/$image ]] || die "$UNTESTABLE" "UNTESTABLE: make $target made no $image"
+	# Whatever else is wanted: an image from before would be another kernel's.
+	targets=(${target:+"$target"} "${image##*/}")
+	say "building ${targets[*]} in $build; $log has what make says"
+	run_make "${targets[@]}" || build_failed "${targets[*]}"
+	[[ -f $build/$image ]] || die "$UNTESTABLE" "UNTESTABLE: make ${targets[*]} made no $image"
 	printf '%s\n' "$build/$image"
 }
 
