@@ -85,9 +85,10 @@ usage() {
 	      --smp N, --mem MIB, --cpu MODEL, --qemu-arg ARG, --append STRING (kernel's command line)
 	      --accel HOW       auto, kvm or tcg; auto falls back to tcg if KVM boots no kernel [auto]
 	Verdict:
-	      --timeout S       for everything [600; 3600 under TCG; twice that for a debug kernel]
-	      --boot-timeout S  until the tests start [60; 180 under TCG; the same]
-	      --hang-timeout S  without any output [90; 180 under TCG; the same]
+	      --timeout S       for everything [600; 3600 under TCG]
+	      --boot-timeout S  of silence until the tests start, and three times that in all [60; 180]
+	      --hang-timeout S  of silence from then on [90; 180]. A debug kernel has as long under KVM as
+	                        others under TCG, and there twice as long; so has another architecture
 	      --repeat N        boots; the worst verdict counts
 	      --until-fail      and end with the first that is bad
 	      --strict          a WARNING in the kernel is a crash
