@@ -134,29 +134,29 @@ test_fails() {
 	row log-elsewhere 8 "see $dir/log" build --log "$dir/log" "$tree"
 	check log-kept grep -q nonsense "$dir/log"
 	# What a compiler does that the OOM killer picks, and what make then says.
-	cat >"$dir/killed-gcc" <<-'SH'
+	mkdir "$dir/compilers"
+	cat >"$dir/compilers/killed-gcc" <<-'SH'
 	#!/bin/sh
 	[ "$1" != --version ] || exit 0
 	gcc -wrapper sh,-c,'kill -KILL $$' "$@"
 	SH
-	printf '#!/bin/sh\nkill -KILL $$\n' >"$dir/killed"
-	cat >"$dir/full" <<-'SH'
+	printf '#!/bin/sh\nkill -KILL $$\n' >"$dir/compilers/killed"
+	cat >"$dir/compilers/full" <<-'SH'
 	#!/bin/sh
 	why="Auf dem Gerät ist kein Speicherplatz mehr verfügbar"
 	[ "$LC_MESSAGES" != C ] || why="No space left on device"
 	echo "ld: vmlinux: $why" >&2
 	exit 1
 	SH
-	chmod +x "$dir/killed-gcc" "$dir/killed" "$dir/full"
+	printf '#!/bin/sh\necho "error: for arm64" >&2; exit 1\n' >"$dir/compilers/aarch64-linux-gnu-gcc"
+	chmod +x "$dir"/compilers/*
+	# By their names: CC is words, and the folder may have blanks in its name.
+	local PATH=$dir/compilers:$PATH
 	row compiler-killed 7 "INFRA: make bzImage failed: Killed.*; see $tree/vmtest-build.log" \
-		env CC="$dir/killed-gcc" "$HERE/vm/build-kernel.sh" "$tree"
-	row tool-killed 7 'INFRA: make bzImage failed: Killed' env CC="$dir/killed" "$HERE/vm/build-kernel.sh" "$tree"
-	row disk-full 7 'INFRA: make bzImage failed: No space left' env CC="$dir/full" "$HERE/vm/build-kernel.sh" "$tree"
-	mkdir "$dir/cross"
-	printf '#!/bin/sh\necho "error: for arm64" >&2; exit 1\n' >"$dir/cross/aarch64-linux-gnu-gcc"
-	chmod +x "$dir/cross/aarch64-linux-gnu-gcc"
-	[[ $(uname -m) == aarch64 ]] || row cross-compiler 8 '^    error: for arm64' \
-		env PATH="$dir/cross:$PATH" "$HERE/vm/build-kernel.sh" --arch arm64 "$tree"
+		env CC=killed-gcc "$HERE/vm/build-kernel.sh" "$tree"
+	row tool-killed 7 'INFRA: make bzImage failed: Killed' env CC=killed "$HERE/vm/build-kernel.sh" "$tree"
+	row disk-full 7 'INFRA: make bzImage failed: No space left' env CC=full "$HERE/vm/build-kernel.sh" "$tree"
+	[[ $(uname -m) == aarch64 ]] || row cross-compiler 8 '^    error: for arm64' build --arch arm64 "$tree"
 	rm "$tree/broken.c"
 	row another-target 0 'building nothing bzImage in' build --target nothing "$tree"
 	sed 's|/boot|/elsewhere|g' "$tree/Makefile" >"$dir/Makefile"

@@ -12,6 +12,7 @@ server=''
 source "$HERE/tests/lib.sh"
 
 scratch fetch
+[[ $dir != *[[:space:]]* ]] || bail_out "sources.list has no way to quote the blanks in $dir: choose another TMPDIR"
 
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
