@@ -155,9 +155,15 @@ static bool deliver(struct topology *t, const struct message *sent, const struct
 /*
  * In a map, an AF_VSOCK socket sleeps in recv(2) with the lock that the worker needs which is to bring
  * the data: that is the end of AF_VSOCK on this machine, whoever else uses it.
+ *
+ * Of data that goes back to where it was taken from, a sleeper in recv(2) may be told when it is taken,
+ * before the worker has brought it back: then it gives up, or waits for something else. Only kernels
+ * that take this for passed data can do without the worker.
  */
 static bool may_sleep_in_recv(const struct topology *t)
 {
+	if (t->redirect->to_itself && t->redirect->hook != HOOK_MSG_VERDICT)
+		return false;
 	if (t->target_kind->family == AF_VSOCK && (t->target_mapped || t->redirect->mapped_peers))
 		return false;
 	return topology_target_can(t, FEAT_RECV_WAKEUP);

@@ -330,6 +330,7 @@ static bool inserted_by_sockops(const struct topology *t)
 
 static bool insert_sockets(struct topology *t)
 {
+	int out = t->redirect->to_itself ? t->in.mapped : t->out.mapped;
 	int out_map = bpf_map__fd(t->skel->maps.out_map);
 	int nop_map = bpf_map__fd(t->skel->maps.nop_map);
 
@@ -338,7 +339,8 @@ static bool insert_sockets(struct topology *t)
 		return insert_by_iterator(t);
 	if (t->redirect->by_sockops)
 		return inserted_by_sockops(t);
-	return CHECK_OK(topology_insert(t, out_map, KEY_OUT, t->out.mapped), "insert out.mapped") &&
+	return CHECK_OK(topology_insert(t, out_map, KEY_OUT, out), "insert %s",
+			topology_name_of(t, out)) &&
 	       insert_sender(t) &&
 	       (!t->redirect->mapped_peers ||
 		(CHECK_OK(topology_insert(t, nop_map, KEY_OUT, t->out.peer), "insert out.peer") &&
@@ -350,7 +352,7 @@ bool topology_remove_sockets(struct topology *t)
 	int out_map = bpf_map__fd(t->skel->maps.out_map);
 	int nop_map = bpf_map__fd(t->skel->maps.nop_map);
 
-	return CHECK_OK(topology_delete(t, out_map, KEY_OUT), "delete out.mapped") &&
+	return CHECK_OK(topology_delete(t, out_map, KEY_OUT), "delete the target") &&
 	       (t->redirect->outcome == KEPT_OUT ||
 		CHECK_OK(topology_delete(t, topology_in_map(t), KEY_IN), "delete in.mapped")) &&
 	       (!t->redirect->mapped_peers ||
@@ -384,11 +386,12 @@ static void read_locally(struct topology *t)
 static void find_target(struct topology *t)
 {
 	const struct redirect *r = t->redirect;
+	const struct sock_pair *out = r->to_itself ? &t->in : &t->out;
 
 	if (r->outcome == LOCAL || (r->outcome == DELIVERED && r->pass))
 		read_locally(t);
 	else if (r->outcome == DELIVERED)
-		read_at(t, r->ingress ? t->out.mapped : t->out.peer, r->out, r->ingress);
+		read_at(t, r->ingress ? out->mapped : out->peer, out->kind, r->ingress);
 	else
 		read_at(t, -1, NULL, false);
 }

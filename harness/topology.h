@@ -50,6 +50,7 @@ struct redirect {
 	bool by_link;	   /* the program is attached by a bpf_link */
 	bool oob;	   /* the last byte of what is sent is out-of-band data */
 	bool to_listener;  /* out.mapped has no peer: TCP listens, UDP is bound */
+	bool to_itself;	   /* with two_maps: the target is in.mapped, which is in both maps */
 	bool pass;	   /* the program redirects nothing: what it sees goes its way */
 	bool drop;	   /* the program redirects nothing: what it sees is dropped */
 	bool long_keys;	   /* SOCKHASH: the keys have 40 bytes instead of 4 */

@@ -10,6 +10,8 @@
  *	early-and-late		the same, and more has come before that is read
  *	leave			all that came through the program is read; the socket leaves the map,
  *				and its stream goes on, to its end, at the right byte
+ *	leave-itself		the same where the socket is the target of its own data: of what it has
+ *				received, to its ingress, and as an echo
  *	leave-unread		the socket leaves the map with redirected data unread: it is gone, and
  *				nothing else is
  *	reinsert		in and out of the map, many times
@@ -477,6 +479,18 @@ static const struct kinds any[] = {
 	{ "udp4", "unix_dgram" },  {},
 };
 
+static const struct kinds one_kind[] = {
+	{ .in = "tcp4" },
+	{ .in = "tcp6" },
+	{ .in = "udp4" },
+	{ .in = "udp6" },
+	{ .in = "unix_stream" },
+	{ .in = "unix_dgram" },
+	{ .in = "vsock_stream" },
+	{ .in = "vsock_seqpacket" },
+	{},
+};
+
 static const struct fix stall_fixes[] = {
 	{ "ea444185a6bf", "bpf, sockmap: TCP data stall on recv before accept" },
 	{},
@@ -485,6 +499,12 @@ static const struct fix stall_fixes[] = {
 static const struct fix copied_fixes[] = {
 	{ "b40cc5adaa80", "bpf, sockmap: Fix incorrect copied_seq calculation" },
 	{ "e5c6de5fa025", "bpf, sockmap: Incorrectly handling copied_seq" },
+	{},
+};
+
+static const struct fix itself_fixes[] = {
+	{ "490a83d6386e", "bpf, sockmap: Fix self-redirect copied_seq double-counting" },
+	{ "b40cc5adaa80", "bpf, sockmap: Fix incorrect copied_seq calculation" },
 	{},
 };
 
@@ -504,6 +524,8 @@ static const struct scenario scenarios[] = {
 	{ "before-insertion", SKB_PASS, any, .run = before_insertion, .guards = stall_fixes },
 	{ "early-and-late", SKB_PASS, any, .run = early_and_late, .guards = stall_fixes },
 	{ "leave", ANY_PASS | ANY_INGRESS, any, .run = leave, .guards = copied_fixes },
+	{ "leave-itself", ANY_INGRESS | ANY_EGRESS, one_kind, .run = leave,
+	  .with = { .two_maps = true, .to_itself = true }, .guards = itself_fixes },
 	{ "leave-unread", ANY_INGRESS, any, .run = leave_unread, .guards = copied_fixes },
 	{ "reinsert", ANY_PASS | ANY_INGRESS, any, .run = reinsert, .with = { .two_maps = true },
 	  .guards = copied_fixes },

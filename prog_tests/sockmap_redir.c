@@ -35,6 +35,8 @@
  *	sockops		a sockops program inserts both sockets when they are established: TCP only
  *	partial		the parser cuts the stream elsewhere than the sender did
  *	lone_target	the target has no peer: it listens, or is bound only; then the data is dropped
+ *	itself		the target is the socket that the program is for, in a second map: to ingress
+ *			it is as if the data had been passed, to egress an echo
  *
  * A stream parser is for TCP. With other kinds it is a matter of insertion, where the target plays
  * no part: their cells have one kind at both ends, too.
@@ -173,6 +175,11 @@ static const struct fix fix_drops[] = {
 	{},
 };
 
+static const struct fix fix_itself[] = {
+	{ "490a83d6386e", "bpf, sockmap: Fix self-redirect copied_seq double-counting" },
+	{},
+};
+
 static const struct variant {
 	const char *name; /* "": the plain one */
 	bool crossed;	  /* all pairs, not only those of one kind */
@@ -200,6 +207,9 @@ static const struct variant {
 	  .hooks = MSG | SKB,
 	  .in = TCP | UDP,
 	  .redirect = { .two_maps = true, .to_listener = true } },
+	{ .name = "itself",
+	  .hooks = MSG | SKB,
+	  .redirect = { .two_maps = true, .to_itself = true } },
 };
 
 /* ---- The plan -------------------------------------------------------------------------------- */
@@ -296,6 +306,8 @@ static const struct fix *guards_of(const struct redirect *r)
 		return fix_parser;
 	if (r->outcome == DROPPED)
 		return fix_drops;
+	if (r->to_itself)
+		return r->ingress && class_of(r->in) == TCP ? fix_itself : NULL;
 	return r->outcome == DELIVERED && r->ingress ? fix_readable : NULL;
 }
 
