@@ -24,6 +24,7 @@
  *				what it receives, goes on when there is space
  *	blocked-send-left	the same after the socket has left the map
  *	blocked-send-back	and when it is in the map again
+ *	urgent			TCP's out-of-band data goes through the program like any other
  *	lookup			the program passes data if it finds a UDP socket
  */
 #include <errno.h>
@@ -416,6 +417,32 @@ static void blocked_send_back(struct topology *t)
 	check_blocked_send(t->in.mapped, t->in.peer);
 }
 
+/* ---- Urgent data ------------------------------------------------------------------------------ */
+
+/* With a program there is no urgent byte for recv(MSG_OOB): it is data like that around it. */
+static bool check_urgent(struct topology *t)
+{
+	struct message before, urgent, after;
+
+	fill_message(&before, 100);
+	fill_message(&urgent, 3);
+	fill_message(&after, 70);
+	return check_send(t->sender, &before, "send") &&
+	       CHECK_EQ(send_message(t->sender, &urgent, MSG_OOB), urgent.len, "send(MSG_OOB)") &&
+	       check_send(t->sender, &after, "send behind it") &&
+	       check_arrives(t->target, &before, "data before the urgent one") &&
+	       check_arrives(t->target, &urgent, "urgent data") &&
+	       check_arrives(t->target, &after, "data behind the urgent one");
+}
+
+static void urgent(struct topology *t)
+{
+	if (check_urgent(t) && check_urgent(t) && check_program_saw(t, 2 * (100 + 3 + 70)) &&
+	    topology_check_empty(t) && topology_remove_sockets(t) &&
+	    check_fionread(&t->in, t->in.mapped, 0))
+		check_native_both_ways(&t->in);
+}
+
 #define __auto_skel __attribute__((cleanup(destroy_skel)))
 
 static void destroy_skel(struct lookup_bpf **skel)
@@ -548,6 +575,9 @@ static const struct scenario scenarios[] = {
 	{ "blocked-send", ANY_PASS, streams, .run = blocked_send },
 	{ "blocked-send-left", ANY_PASS, streams, .run = blocked_send_left },
 	{ "blocked-send-back", ANY_PASS, streams, .run = blocked_send_back },
+	/* A kernel that never gets past an urgent byte does nothing else any more. */
+	{ "urgent", SKB_PASS | SKB_INGRESS | SKB_EGRESS, tcp, .run = urgent,
+	  .needs = (feature_set)1 << FEAT_MAY_CRASH },
 	/* Without the fix, the kernel takes something else for the device, and crashes. */
 	{ "lookup", SKB_PASS, udp, .run = lookup, .needs = (feature_set)1 << FEAT_MAY_CRASH,
 	  .guards = lookup_fixes },
