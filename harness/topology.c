@@ -75,6 +75,9 @@ feature_set redirect_needs(const struct redirect *r)
 		set |= feature_bit(FEAT_ITERATOR);
 	if (r->by_sockops)
 		set |= feature_bit(FEAT_CGROUP);
+	/* A kernel that counts such data twice loses its place in the stream, and may warn about it. */
+	if (r->to_itself && r->ingress && r->hook != HOOK_MSG_VERDICT && is_tcp(r->in))
+		set |= feature_bit(FEAT_MAY_CRASH);
 	return set;
 }
 
