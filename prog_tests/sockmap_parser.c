@@ -364,6 +364,49 @@ static void close_half(struct topology *t)
 		check_nothing(t->target, "nothing at the target");
 }
 
+/* Longer than it takes to send half a record and to leave, on a slow machine. */
+#define CLOCK_MS 1000
+
+/*
+ * The clock of a record that was left running goes off in memory that belongs to other sockets of a
+ * map by then. The timer wheel may be late by an eighth.
+ */
+static bool outlive_clock(const struct topology *t)
+{
+	uint64_t end = now_ns() + (CLOCK_MS + CLOCK_MS / 4) * NSEC_PER_MSEC;
+
+	while (now_ns() < end) {
+		struct sock_pair pair __auto_pair = SOCK_PAIR_NONE;
+
+		if (!CHECK_OK(make_pair(t->in.kind, &pair), "make another pair") ||
+		    !CHECK_OK(socket_map_update(topology_in_map(t), KEY_IN, pair.mapped, BPF_ANY),
+			      "insert its mapped end"))
+			return false;
+		usleep(500);
+	}
+	return true;
+}
+
+/* How much the parser has taken by then is its own affair: the stream is not read. */
+static void leave_armed(struct topology *t)
+{
+	struct parser_bpf *skel __auto_parser = replace_programs(t);
+
+	if (set_timeout(t->in.mapped, CLOCK_MS) && send_half_in(t, skel, 60, 50) &&
+	    topology_remove_sockets(t))
+		outlive_clock(t);
+}
+
+static void close_armed(struct topology *t)
+{
+	struct parser_bpf *skel __auto_parser = replace_programs(t);
+
+	if (!set_timeout(t->in.mapped, CLOCK_MS) || !send_half_in(t, skel, 60, 50))
+		return;
+	close_fd(&t->in.mapped);
+	outlive_clock(t);
+}
+
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
 static bool check_error(int fd, int want)
@@ -600,6 +643,8 @@ static const struct scenario scenarios[] = {
 	{ "half-header-leave", ANY_WAY, tcp4, .run = leave, .value = 5, .guards = done_fixes },
 	{ "half-close", ANY_WAY, tcp, .run = close_half, .value = 60, .guards = done_fixes },
 	{ "half-header-close", ANY_WAY, tcp4, .run = close_half, .value = 5, .guards = done_fixes },
+	{ "half-leave-armed", PARSER_INGRESS, tcp4, .run = leave_armed, .guards = done_fixes },
+	{ "half-close-armed", PARSER_INGRESS, tcp4, .run = close_armed, .guards = done_fixes },
 	{ "half-timeout", ANY_WAY, tcp4, .run = timeout, .value = 60 },
 	{ "half-header-timeout", ANY_WAY, tcp4, .run = timeout, .value = 5 },
 	{ "half-in-time", PARSER_INGRESS, tcp4, .run = in_time },
